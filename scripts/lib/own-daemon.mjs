@@ -88,9 +88,21 @@ export class OwnDaemon {
       await endProcess(this.identity, { graceMs: 10_000 });
     }
     await clearLeftovers(this.paths);
-    if (this.within.length > 0) await this.launch();
-    else await keepingFirewallRules(() => this.launch());
+    if (this.within.length > 0) await this.launchPatiently();
+    else await keepingFirewallRules(() => this.launchPatiently());
     return 'started';
+  }
+
+  /** Docker gives its containerd some seconds to start, which a busy disk may not allow: then it is started again. */
+  async launchPatiently() {
+    try {
+      await this.launch();
+    } catch (error) {
+      if (!readFileSync(this.paths.log, 'utf8').includes('timeout waiting for containerd')) throw error;
+      say('! the Docker daemon did not start in time: starting it again');
+      await clearLeftovers(this.paths);
+      await this.launch();
+    }
   }
 
   async launch() {

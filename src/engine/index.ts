@@ -83,7 +83,6 @@ export {
   isFileError,
   mayGoOn,
   nodeUnavailable,
-  saysDiskFull,
   saysNotRunning,
   saysPaused,
   saysUnavailable,

@@ -22,7 +22,7 @@ const OWN_IMAGE = 'registry.example/user/own:1';
 const OWN = { image: 'custom', custom_image: OWN_IMAGE };
 
 const full = (call: string): EngineError =>
-  new EngineError('docker_error', `${call}: write /var/lib/docker/tmp: no space left on device`);
+  new EngineError('docker_error', `${call}: write /var/lib/docker/tmp: no space left on device`, { isDiskFull: true });
 const broken = new EngineError('docker_error', 'create container: the daemon has lost its mind');
 const NO_REGISTRY = new EngineError('image_unavailable', 'pull image: connection refused');
 

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Answer, ApiClient, type NewContainer, SMALL } from '../support/clients/api-client';
 import { Cluster } from '../support/servers/cluster';
 import { eventually } from '../support/eventually';
-import { drawn } from '../support/extent';
+import { drawn, inTurn } from '../support/extent';
 import { TestNodes, type TestNode } from '../support/docker/test-nodes';
 
 jest.setTimeout(400_000);
@@ -19,6 +19,9 @@ async function createdOrFull(api: ApiClient): Promise<Answer> {
     if (!['database_busy', 'database_unavailable'].includes(String(answer.body['code']))) return answer;
   }
 }
+
+/** Each takes a minute or more. */
+const itInTurn = inTurn(2);
 
 describe('containers on the nodes of a cluster', () => {
   const nodes = new TestNodes();
@@ -195,36 +198,39 @@ describe('containers on the nodes of a cluster', () => {
     },
   );
 
-  it('must keep their rows and go on when their node is cut off for half a minute; all others go on', async () => {
-    const all = await oneOnEach();
-    const [, cut] = nodes.nodes;
-    const [own, another] = pick(all, cut);
-    const events = await berth.record(api);
-    const before = await cut.docker.getContainer(own.id).inspect();
-    await cut.cut();
-    await expectUnavailable(() => api.stop(own.db_id));
-    await events.next('container_unreachable', { db_id: own.db_id });
-    const until = performance.now() + 30_000;
-    while (performance.now() < until) {
-      for (const client of [api, other]) await expectUnavailable(() => client.stop(own.db_id));
-      expect((await api.get(own.db_id)).body).toMatchObject({ id: own.id, status: 'running' });
-      expect((await timed(() => other.stop(another.db_id))).answer.status).toBe(200);
-      expect((await timed(() => api.start(another.db_id))).answer.status).toBe(200);
-    }
-    // What ends there behind everybody's back is found by the sweeps of the others all the while.
-    await cut.heal();
-    await events.next('container_reachable', { db_id: own.db_id }, BACK_MS);
-    await expectSettled(own.db_id);
-    const after = await cut.docker.getContainer(own.id).inspect();
-    expect(after.State.StartedAt).toBe(before.State.StartedAt);
-    const told = events.events
-      .filter(({ data }) => 'db_id' in data && data.db_id === own.db_id)
-      .map(({ type }) => type);
-    expect(told).toEqual(['container_unreachable', 'container_reachable']);
-    events.close();
-  });
+  itInTurn(
+    'must keep their rows and go on when their node is cut off for half a minute; all others go on',
+    async () => {
+      const all = await oneOnEach();
+      const [, cut] = nodes.nodes;
+      const [own, another] = pick(all, cut);
+      const events = await berth.record(api);
+      const before = await cut.docker.getContainer(own.id).inspect();
+      await cut.cut();
+      await expectUnavailable(() => api.stop(own.db_id));
+      await events.next('container_unreachable', { db_id: own.db_id });
+      const until = performance.now() + 30_000;
+      while (performance.now() < until) {
+        for (const client of [api, other]) await expectUnavailable(() => client.stop(own.db_id));
+        expect((await api.get(own.db_id)).body).toMatchObject({ id: own.id, status: 'running' });
+        expect((await timed(() => other.stop(another.db_id))).answer.status).toBe(200);
+        expect((await timed(() => api.start(another.db_id))).answer.status).toBe(200);
+      }
+      // What ends there behind everybody's back is found by the sweeps of the others all the while.
+      await cut.heal();
+      await events.next('container_reachable', { db_id: own.db_id }, BACK_MS);
+      await expectSettled(own.db_id);
+      const after = await cut.docker.getContainer(own.id).inspect();
+      expect(after.State.StartedAt).toBe(before.State.StartedAt);
+      const told = events.events
+        .filter(({ data }) => 'db_id' in data && data.db_id === own.db_id)
+        .map(({ type }) => type);
+      expect(told).toEqual(['container_unreachable', 'container_reachable']);
+      events.close();
+    },
+  );
 
-  it('must be started, stopped and entered while the managers have no quorum', async () => {
+  itInTurn('must be started, stopped and entered while the managers have no quorum', async () => {
     const all = await oneOnEach();
     const [left, second, third] = nodes.nodes;
     const [own] = pick(all, left);
@@ -242,7 +248,7 @@ describe('containers on the nodes of a cluster', () => {
     for (const { db_id: id } of all.values()) await expectSettled(id);
   });
 
-  it('must stay on a drained node, which takes nothing more until it is active again', async () => {
+  itInTurn('must stay on a drained node, which takes nothing more until it is active again', async () => {
     const all = await oneOnEach();
     const [, , drained] = nodes.nodes;
     const [own] = pick(all, drained);
@@ -264,7 +270,7 @@ describe('containers on the nodes of a cluster', () => {
     expect((await admin.call('POST', '/api/admin/nodes/nowhere/drain')).status).toBe(404);
   });
 
-  it('must be on no node more than it has, of sixteen creations at once', async () => {
+  itInTurn('must be on no node more than it has, of sixteen creations at once', async () => {
     for (const node of nodes.nodes) await nodes.change(node, { labels: { 'berth.memory': '512' } });
     // Servers of their own, which know the nodes as they are now.
     const full = await Cluster.start('nodes-full', { processes: 2, environment: settings });
@@ -298,7 +304,7 @@ describe('containers on the nodes of a cluster', () => {
     }
   });
 
-  it('must have their data purged when their node answers again, and meanwhile on the others', async () => {
+  itInTurn('must have their data purged when their node answers again, and meanwhile on the others', async () => {
     const all = await oneOnEach();
     const [, silent] = nodes.nodes;
     const [own, another] = pick(all, silent);
@@ -314,35 +320,38 @@ describe('containers on the nodes of a cluster', () => {
     await eventually(async () => expect(await silent.volumes(ofRow(own.db_id))).toEqual([]), { timeoutMs: BACK_MS });
   });
 
-  it('must be given up with their node when an administrator says so, and what comes back be removed or theirs', async () => {
-    const [all, more] = [await oneOnEach(), await oneOnEach()];
-    const [, , lost] = nodes.nodes;
-    const [own] = pick(all, lost);
-    const [waiting] = pick(more, lost);
-    const [volume] = await lost.volumes(ofRow(waiting.db_id));
-    const forget = (): Promise<Answer> => admin.call('POST', `/api/admin/nodes/${lost.name}/forget`);
-    const refused = await forget();
-    expect([refused.status, refused.body['code']]).toEqual([409, 'node_reachable']);
-    await lost.kill();
-    await eventually(async () => expect((await forget()).status).toBe(200), { timeoutMs: 60_000 });
-    await eventually(async () =>
-      expect((await api.get(own.db_id)).body).toMatchObject({ status: 'error', status_reason: 'node_lost' }),
-    );
-    expect((await api.start(own.db_id)).status).toBe(200);
-    expect((await nodeOf(own.db_id)).name).not.toBe(lost.name);
-    await lost.start();
-    await eventually(async () => expect(await lost.containers(ofRow(own.db_id))).toEqual([]), { timeoutMs: BACK_MS });
-    await eventually(
-      async () =>
-        expect((await api.get(waiting.db_id)).body).toMatchObject({ status: 'stopped', node_state: 'reachable' }),
-      { timeoutMs: BACK_MS },
-    );
-    await allWell();
-    await expectSettled(own.db_id);
-    expect(await lost.volumes(ofRow(own.db_id))).toEqual([]);
-    expect(await lost.volumes(ofRow(waiting.db_id))).toEqual([volume]);
-    expect((await api.start(waiting.db_id)).status).toBe(200);
-    expect((await nodeOf(waiting.db_id)).name).toBe(lost.name);
-    await expectSettled(waiting.db_id);
-  });
+  itInTurn(
+    'must be given up with their node when an administrator says so, and what comes back be removed or theirs',
+    async () => {
+      const [all, more] = [await oneOnEach(), await oneOnEach()];
+      const [, , lost] = nodes.nodes;
+      const [own] = pick(all, lost);
+      const [waiting] = pick(more, lost);
+      const [volume] = await lost.volumes(ofRow(waiting.db_id));
+      const forget = (): Promise<Answer> => admin.call('POST', `/api/admin/nodes/${lost.name}/forget`);
+      const refused = await forget();
+      expect([refused.status, refused.body['code']]).toEqual([409, 'node_reachable']);
+      await lost.kill();
+      await eventually(async () => expect((await forget()).status).toBe(200), { timeoutMs: 60_000 });
+      await eventually(async () =>
+        expect((await api.get(own.db_id)).body).toMatchObject({ status: 'error', status_reason: 'node_lost' }),
+      );
+      expect((await api.start(own.db_id)).status).toBe(200);
+      expect((await nodeOf(own.db_id)).name).not.toBe(lost.name);
+      await lost.start();
+      await eventually(async () => expect(await lost.containers(ofRow(own.db_id))).toEqual([]), { timeoutMs: BACK_MS });
+      await eventually(
+        async () =>
+          expect((await api.get(waiting.db_id)).body).toMatchObject({ status: 'stopped', node_state: 'reachable' }),
+        { timeoutMs: BACK_MS },
+      );
+      await allWell();
+      await expectSettled(own.db_id);
+      expect(await lost.volumes(ofRow(own.db_id))).toEqual([]);
+      expect(await lost.volumes(ofRow(waiting.db_id))).toEqual([volume]);
+      expect((await api.start(waiting.db_id)).status).toBe(200);
+      expect((await nodeOf(waiting.db_id)).name).toBe(lost.name);
+      await expectSettled(waiting.db_id);
+    },
+  );
 });

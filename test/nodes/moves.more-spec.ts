@@ -3,7 +3,7 @@ import { Cluster } from '../support/servers/cluster';
 import { DESCRIBE_FILES, MAKE_DIFFICULT_FILES } from '../support/docker/difficult-files';
 import type { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
-import { itDrawn } from '../support/extent';
+import { inTurn, itDrawn } from '../support/extent';
 import { TestNodes, type TestNode } from '../support/docker/test-nodes';
 import { SANDBOX_IMAGE } from '../support/docker/volume-workbench';
 
@@ -19,6 +19,9 @@ const CHECK_LARGE = `print system('cd /; sha256sum --status -c /d/sum') == 0 ? '
 const WRITE_OUTSIDE = 'echo tool >/etc/outside; rm /etc/group';
 const READ_OUTSIDE = 'cat /etc/outside; [ -e /etc/group ] || echo gone';
 const OUTSIDE = 'tool\ngone\n';
+
+/** Each takes half a minute or more. */
+const itInTurn = inTurn(2);
 
 describe('a container that is moved from node to node', () => {
   const nodes = new TestNodes();
@@ -117,7 +120,7 @@ describe('a container that is moved from node to node', () => {
     }
   });
 
-  it('must be created from a snapshot of a node that takes nothing, and return to one from another', async () => {
+  itInTurn('must be created from a snapshot of a node that takes nothing, and return to one from another', async () => {
     await source.exec(made.id, ['sh', '-c', `${WRITE_OUTSIDE}; echo data >/home/user/data`]);
     const { body: taken } = await other.call('POST', `/api/containers/${made.db_id}/snapshots`, {});
     const snapshot = String(taken['id']);
@@ -178,25 +181,28 @@ describe('a container that is moved from node to node', () => {
       breakSource({ by: () => source.cut(), until: () => source.heal() }),
   });
 
-  it('must be taken back by another process if the one that moves it is killed while its data is copied', async () => {
-    await perl(source, MAKE_LARGE);
-    const moving = move(admin, target).catch(() => null);
-    await untilCopied(22);
-    const [doomed] = berth.servers;
-    await doomed.kill();
-    expect(await moving).toBeNull();
-    await expectOn(source, 'running');
-    expect(await perl(source, CHECK_LARGE)).toBe('whole');
-    expect((await move(otherAdmin, target)).body).toMatchObject({ node: target.name, restarted: true });
-    await expectOn(target, 'running');
-    expect(await perl(target, CHECK_LARGE)).toBe('whole');
-    await doomed.start();
-    // On another port.
-    api = new ApiClient(doomed.url, api.token);
-    admin = new ApiClient(doomed.url, admin.token);
-  });
+  itInTurn(
+    'must be taken back by another process if the one that moves it is killed while its data is copied',
+    async () => {
+      await perl(source, MAKE_LARGE);
+      const moving = move(admin, target).catch(() => null);
+      await untilCopied(22);
+      const [doomed] = berth.servers;
+      await doomed.kill();
+      expect(await moving).toBeNull();
+      await expectOn(source, 'running');
+      expect(await perl(source, CHECK_LARGE)).toBe('whole');
+      expect((await move(otherAdmin, target)).body).toMatchObject({ node: target.name, restarted: true });
+      await expectOn(target, 'running');
+      expect(await perl(target, CHECK_LARGE)).toBe('whole');
+      await doomed.start();
+      // On another port.
+      api = new ApiClient(doomed.url, api.token);
+      admin = new ApiClient(doomed.url, admin.token);
+    },
+  );
 
-  it('must have moved if the node that it left falls silent, which is cleaned up when it is back', async () => {
+  itInTurn('must have moved if the node that it left falls silent, which is cleaned up when it is back', async () => {
     const moving = move(admin, target);
     await events.next('container_moved', { db_id: made.db_id });
     await source.cut();
@@ -207,7 +213,7 @@ describe('a container that is moved from node to node', () => {
     await expectOn(target, 'running');
   });
 
-  it('must be moved with all others from a node that is drained so', async () => {
+  itInTurn('must be moved with all others from a node that is drained so', async () => {
     const others: NewContainer[] = [];
     const instance = `berth.instance=${berth.environment['INSTANCE_ID'] ?? ''}`;
     while ((await source.containers(instance)).length < 3 && others.length < 9) others.push(await other.running());

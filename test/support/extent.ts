@@ -62,6 +62,16 @@ export function itDrawn(count: number, tests: Readonly<Record<string, () => Prom
   for (const [title, test] of drawn(Object.entries(tests), count)) it(title, test);
 }
 
+/** Declares tests of which a sample has one in `every`, in each run of CI others. */
+export function inTurn(every: number): Declare {
+  let at = DRAW;
+  const declare = (title: string, test: () => Promise<void>): void => {
+    at += 1;
+    if (!IS_SAMPLE || at % every === 0) it(title, test);
+  };
+  return Object.assign(declare, { each: it.each });
+}
+
 /** Points before and after their effect, one after the other; in `npm test` one of both for each, in turn. */
 export function beforeAndAfter<T extends object>(points: readonly T[]): readonly (T & { when: 'before' | 'after' })[] {
   const both = points.flatMap((point, index) =>

@@ -48,8 +48,24 @@ const sharedModules = () => modulesOn[process.env.DATABASE_URL?.startsWith('post
 const { requireModule, getSourceMaps } = Runtime.prototype;
 Runtime.prototype.requireModule = function (...parameters) {
   runtime = this;
+  keepCompiled(this.transformCache.scriptTransformer.constructor.prototype);
   return requireModule.apply(this, parameters);
 };
+
+/** What was compiled, by its path. Jest reads it from its cache on the disk again for each test file. */
+const compiled = new Map();
+
+function keepCompiled(transformer) {
+  if (Object.hasOwn(transformer, 'isKeeping')) return;
+  const { transform } = transformer;
+  Object.assign(transformer, {
+    isKeeping: true,
+    transform(path, ...parameters) {
+      if (!compiled.has(path)) compiled.set(path, transform.call(this, path, ...parameters));
+      return compiled.get(path);
+    },
+  });
+}
 
 /** A file's own source maps, and those of modules that earlier files loaded. */
 class SourceMaps extends Map {
@@ -81,13 +97,13 @@ vm.compileFunction = (code, parameters, options) => {
   const modules = sharedModules();
   const shared = isShared && modules.get(filename);
   if (shared) return (module) => void (module.exports = shared.exports);
-  const compiled = compileFunction(code, parameters, { ...options, parsingContext: undefined });
-  if (!isShared) return compiled;
+  const load = compileFunction(code, parameters, { ...options, parsingContext: undefined });
+  if (!isShared) return load;
   return function (module, exports, _requireOfFile, ...others) {
     modules.set(filename, module);
     const requireOfWorker = Object.assign((name) => runtime.requireModuleOrMock(filename, name), _requireOfFile);
     try {
-      return compiled.call(this, module, exports, requireOfWorker, ...others);
+      return load.call(this, module, exports, requireOfWorker, ...others);
     } catch (error) {
       modules.delete(filename);
       throw error;

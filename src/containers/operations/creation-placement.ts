@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { ContainerEngine, EngineError, type EngineErrorCode, nodeName, saysDiskFull } from '../../engine';
+import { ContainerEngine, EngineError, type EngineErrorCode, nodeName } from '../../engine';
 import { DomainError } from '../../errors';
 import { ImageCatalog } from '../../images';
 import { LOGGER } from '../../logging';
@@ -106,7 +106,7 @@ class PlacedCreation {
     const isOwn = !this.parts.catalog.has(image);
     const isOwnImage = isOwn && (failedAt === 'ensure_image' || OF_THE_IMAGE.includes(error.code));
     // With a user's image, Docker's message may come from the image, except while the volume is created.
-    const isCertain = saysDiskFull(error) && (!isOwn || failedAt === 'ensure_volume');
+    const isCertain = error.isDiskFull && (!isOwn || failedAt === 'ensure_volume');
     this.failures.push({ node, error, isCertain, isOwnImage });
     if (isCertain) await this.parts.sick.note(node, 'no_space', error);
     if (!this.isWorthAnother || !(await this.isLeft(error))) return false;
@@ -133,7 +133,7 @@ class PlacedCreation {
       for (const { node, error, isOwnImage } of this.failures) {
         // Nothing is placed on a node that does not answer, and the node may be healthy once it answers.
         const isSilent = error.code === 'node_unavailable' && !engine.nodes.answers(node);
-        if (!isOwnImage && !isSilent) await sick.note(node, saysDiskFull(error) ? 'no_space' : error.code, error);
+        if (!isOwnImage && !isSilent) await sick.note(node, error.isDiskFull ? 'no_space' : error.code, error);
       }
       if (nodeId !== null) await sick.noteWell(nodeId);
     } catch (error) {

@@ -148,6 +148,13 @@ it('must keep an error that is the port’s own already, and the cause of any ot
   expect(toEngineError(bug, 'ping')).toMatchObject({ code: 'docker_error', cause: bug });
 });
 
+it.each([
+  ['write /var/lib/docker/volumes/metadata.db: no space left on device', true],
+  ['no such volume', false],
+])('knows by the words of an answer whether the disk is full: %s', (message, isDiskFull) => {
+  expect(toEngineError(refusal(500, message), 'create container')).toMatchObject({ code: 'docker_error', isDiskFull });
+});
+
 describe('a failure inside the stream of a pull', () => {
   it.each([
     ['unauthorized: authentication required', 'image_access_denied'],

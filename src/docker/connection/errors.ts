@@ -54,7 +54,8 @@ export function toEngineError(error: unknown, call: DockerCall): EngineError {
   if (error instanceof EngineError) return error;
   const refusal = refusalOf(error);
   const code = refusal === null ? codeOfFailure(error) : codeOfRefusal(refusal, call);
-  return new EngineError(code, `${call}: ${messageOf(error).trim()}`, { cause: error });
+  const message = messageOf(error).trim();
+  return new EngineError(code, `${call}: ${message}`, { cause: error, isDiskFull: saysDiskFull(message) });
 }
 
 /** A system error means that there was no complete response: refused, no socket, reset, aborted, not HTTP. */
@@ -164,7 +165,12 @@ export function codeOfPullFailure(message: string): EngineErrorCode | null {
   if (/not found|manifest unknown|does not exist|no matching manifest|invalid reference/i.test(message)) {
     return 'image_not_found';
   }
-  return /no space left/i.test(message) ? 'docker_error' : null;
+  return saysDiskFull(message) ? 'docker_error' : null;
+}
+
+/** Whether Docker says that the disk with its data is full. */
+export function saysDiskFull(message: string): boolean {
+  return /no space left on device/i.test(message);
 }
 
 /** Whether the registry's rate limit is exceeded. */

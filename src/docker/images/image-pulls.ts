@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { Throttle, untilAborted } from '../../scheduling';
 import { EngineError, parseImageReference, type PullProgress } from '../../engine';
-import { codeOfPullFailure, isOverRateLimit, toEngineError } from '../connection/errors';
+import { codeOfPullFailure, isOverRateLimit, saysDiskFull, toEngineError } from '../connection/errors';
 import { ndjsonLines } from '../connection/ndjson';
 import { readable } from '../connection/streams';
 import type { RegistryLogin } from './registry-auth';
@@ -205,7 +205,10 @@ export class ImagePulls {
     const line = pullLine.safeParse(parseJson(text));
     if (!line.success) throw new EngineError('docker_unavailable', "Docker's report of a pull cannot be read");
     const failure = line.data.errorDetail?.message ?? line.data.error;
-    if (failure !== undefined) throw new EngineError(codeOfPullFailure(failure) ?? 'image_unavailable', failure);
+    if (failure !== undefined) {
+      const code = codeOfPullFailure(failure) ?? 'image_unavailable';
+      throw new EngineError(code, failure, { isDiskFull: saysDiskFull(failure) });
+    }
     meter.update(line.data);
     for (const waiter of waiters) report(waiter, meter.progress);
   }

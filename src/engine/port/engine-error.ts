@@ -94,13 +94,16 @@ export type FileErrorCode = (typeof FILE_ERRORS)[number];
  */
 export class EngineError extends Error {
   override readonly name = 'EngineError';
+  /** Whether the disk with the engine's data is full. */
+  readonly isDiskFull: boolean;
 
   constructor(
     readonly code: EngineErrorCode,
     message: string,
-    options: { cause?: unknown } = {},
+    { isDiskFull = false, ...options }: { cause?: unknown; isDiskFull?: boolean } = {},
   ) {
     super(message, options);
+    this.isDiskFull = isDiskFull;
   }
 }
 
@@ -133,11 +136,6 @@ export function isFileError(error: unknown): error is EngineError & { readonly c
 /** Whether an error means that Docker did not answer: the call may have taken effect, or may still run. */
 export function saysUnavailable(error: unknown): boolean {
   return error instanceof EngineError && UNAVAILABLE.includes(error.code);
-}
-
-/** Whether Docker reported that the disk with its data is full. */
-export function saysDiskFull(error: unknown): boolean {
-  return error instanceof EngineError && /no space left on device/i.test(error.message);
 }
 
 /** Whether the call may have taken effect, or may still run, despite the error. */
