@@ -27,8 +27,7 @@ const OBSERVED_STATES: ObservedState[] = [
   'paused',
   'restarting',
   'exited',
-  'dead',
-  'removing',
+  'broken',
 ];
 const SMALL = { memoryMb: 256, cpuShares: 250, diskMb: 1024, network: 'internet' } as const;
 const LARGE = { memoryMb: 512, cpuShares: 500, diskMb: 1024, network: 'internet' } as const;
@@ -108,8 +107,7 @@ describe('the plan of a start', () => {
     paused: 'unpause A',
     restarting: 'start A',
     exited: 'start A',
-    dead: `remove A, ${recreate}`,
-    removing: `remove A, ${recreate}`,
+    broken: `remove A, ${recreate}`,
   };
 
   it.each(OBSERVED_STATES)('must fit a container that is %s', (observed) => {
@@ -308,7 +306,7 @@ describe('the plan of a resize that keeps the writable layer', () => {
 });
 
 describe('the plan of a stop', () => {
-  const gone: ObservedState[] = ['missing', 'dead', 'removing'];
+  const gone: ObservedState[] = ['missing', 'broken'];
 
   it.each(OBSERVED_STATES)('must fit a container that is %s', (observed) => {
     for (const status of ['running', 'stopped'] as const) {
@@ -330,8 +328,7 @@ describe('the plan of a delete', () => {
     paused: 'stop A, remove A',
     restarting: 'stop A, remove A',
     exited: 'remove A',
-    dead: 'remove A',
-    removing: 'remove A',
+    broken: 'remove A',
   };
 
   it.each(OBSERVED_STATES)('must take down a container that is %s', (observed) => {
@@ -396,10 +393,9 @@ describe('the plan of an update', () => {
 
 describe('the plan of an update that moves the data', () => {
   const moving = { verb: 'update', wanted: { ...SMALL, diskMb: 2048 }, moveTo: 'W' } as const;
-  const gone: ObservedState[] = ['missing', 'dead', 'removing'];
+  const gone: ObservedState[] = ['missing', 'broken'];
   const after = 'remove A, remove_volume V';
-  const first = (observed: ObservedState): string =>
-    observed === 'dead' || observed === 'removing' ? 'remove A, ' : '';
+  const first = (observed: ObservedState): string => (observed === 'broken' ? 'remove A, ' : '');
 
   it.each(OBSERVED_STATES)('must copy it after the old one stopped and before the new one starts (%s)', (observed) => {
     const swap = `${swapBegins}, copy V W, confirm_stopped A, start B, confirm_running B | ${after}`;
@@ -483,7 +479,7 @@ describe('every plan', () => {
     for (const { plan, verb, status, observed, engineId } of all) {
       const create = calls(plan.steps).find((step) => step.do === 'create_container');
       if (!create) continue;
-      const isThere = engineId !== null && !['missing', 'dead', 'removing'].includes(observed);
+      const isThere = engineId !== null && !['missing', 'broken'].includes(observed);
       expect(create.sawCurrent ?? false).toBe(verb === 'update' && isUp(status) && isThere);
     }
   });

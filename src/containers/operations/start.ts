@@ -24,9 +24,9 @@ import {
 const STATE_AFTER: Readonly<Partial<Record<EngineErrorCode, ObservedState>>> = {
   container_not_found: 'missing',
   container_paused: 'paused',
-  container_broken: 'dead',
+  container_broken: 'broken',
   // It can be started, but is of an earlier version.
-  restart_required: 'dead',
+  restart_required: 'broken',
 };
 
 /**
@@ -52,7 +52,7 @@ export function starting({ isReplaced = false } = {}): OperationDefinition<Start
         recoverAs: 'reconcile',
         onContradiction: async (code) => {
           const state = STATE_AFTER[code] ?? null;
-          if (state === 'dead') await volumes.keepBroken(lease, { isSound: code === 'restart_required' });
+          if (state === 'broken') await volumes.keepBroken(lease, { isSound: code === 'restart_required' });
           return state;
         },
         outcome: (results) => startedOutcome(lease.row, results, context),

@@ -1,4 +1,4 @@
-import { type EngineState, isHalfGone, layerImage } from '../../engine';
+import { type EngineState, layerImage } from '../../engine';
 import { isSamePolicy, type NetworkPolicy } from '../../network-policy';
 import type { ContainerRow } from '../model/container.entity';
 
@@ -163,7 +163,7 @@ export function stepsOnly(steps: readonly Step[]): Plan {
 
 /** Whether Docker has the row's container whole. */
 export function exists({ row, observed }: PlanInput): boolean {
-  return row.engineId !== null && observed !== 'missing' && !isHalfGone(observed);
+  return row.engineId !== null && observed !== 'missing' && observed !== 'broken';
 }
 
 export function sameLimits(a: ContainerLimits, b: ContainerLimits): boolean {
@@ -173,7 +173,7 @@ export function sameLimits(a: ContainerLimits, b: ContainerLimits): boolean {
 
 /** A half-removed container still holds its name. */
 export function removeRemains({ row, observed }: PlanInput): Step[] {
-  return row.engineId !== null && isHalfGone(observed)
+  return row.engineId !== null && observed === 'broken'
     ? [{ do: 'remove_container', target: 'current', because: `it is ${observed}` }]
     : [];
 }
