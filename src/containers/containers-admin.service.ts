@@ -18,7 +18,10 @@ import {
   stopped,
 } from './dto/responses';
 import { RunPolicies } from './policies/run-policy';
-import { ContainerOperations } from './operations/operations';
+import { deleting } from './operations/delete';
+import { OperationRunner } from './operations/operation-runner';
+import { starting } from './operations/start';
+import { stopping } from './operations/stop';
 import { KnownEngine } from './nodes/known-engine';
 import type { SweepReport } from './reconcile/reconcile-stats';
 import { Reconciler } from './reconcile/reconciler';
@@ -32,7 +35,7 @@ export class ContainersAdminService {
   constructor(
     private readonly repository: ContainerRepository,
     private readonly deleted: DeletedContainers,
-    private readonly operations: ContainerOperations,
+    private readonly operations: OperationRunner,
     private readonly reconciler: Reconciler,
     private readonly known: KnownEngine,
     private readonly policies: RunPolicies,
@@ -87,12 +90,12 @@ export class ContainersAdminService {
     const { suspended, sessionEnd, now } = await this.policies.policyOf(row.userId);
     if (suspended) throw new DomainError('user_suspended');
     assertSession({ sessionExpiresAt: sessionEnd }, now);
-    return started(await this.operations.start(row));
+    return started(await this.operations.run(row, starting()));
   }
 
   /** @throws DomainError `container_not_found`, `ambiguous_id`, `stop_failed`, `operation_in_progress` */
   async stop(id: string): Promise<ContainerStoppedView> {
-    return stopped(await this.operations.stop(await findForOperator(this.repository, id)));
+    return stopped(await this.operations.run(await findForOperator(this.repository, id), stopping()));
   }
 
   /**
@@ -101,7 +104,7 @@ export class ContainersAdminService {
    */
   async delete(id: string, { force }: { force: boolean }): Promise<ContainerDeletedView> {
     const row = await findForOperator(this.repository, id);
-    return deleted(await (force ? this.operations.forceDelete(row) : this.operations.delete(row)));
+    return deleted(await this.operations.run(row, deleting({ isForced: force })));
   }
 
   /**

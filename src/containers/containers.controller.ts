@@ -13,7 +13,9 @@ import {
   DeleteContainerDto,
   ListContainersDto,
   PatchContainerDto,
+  patchOf,
   ReplaceLabelsDto,
+  type SettingsPatch,
   UpdateContainerDto,
   WaitContainerDto,
 } from './dto/requests';
@@ -36,7 +38,7 @@ import { StatusWait } from './status-wait';
 
 const DEFAULT_WAIT_SECONDS = 30;
 
-const SETTINGS = { whole: UpdateContainerDto, patch: PatchContainerDto };
+const SETTINGS = { whole: UpdateContainerDto, patch: PatchContainerDto, patchOf };
 
 /** The container lifecycle over HTTP. */
 @ApiTags('containers')
@@ -71,10 +73,10 @@ export class ContainersController {
   create(
     @CurrentPrincipal() caller: Principal,
     @Body() body: CreateContainerDto,
-    @Keyed() { key: idempotencyKey, onReplayed }: KeyedRequest,
+    @Keyed() keyed: KeyedRequest,
   ): Promise<ContainerCreatedView> {
     assertMayStart(caller, body);
-    return this.containers.create(caller, body, { idempotencyKey, onReplayed });
+    return this.containers.create(caller, body, keyed);
   }
 
   @Get()
@@ -284,11 +286,10 @@ export class ContainersController {
   update(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
-    @Body(new PatchPipe(SETTINGS)) body: UpdateContainerDto | PatchContainerDto,
+    @Body(new PatchPipe(SETTINGS)) patch: SettingsPatch,
     @Tagged() tag: TaggedRequest,
   ): Promise<ContainerUpdatedView> {
-    assertMayStart(caller, body);
-    if (body instanceof PatchContainerDto) return this.containers.patch(caller, id, body, { tag });
-    return this.containers.update(caller, id, body, { tag });
+    assertMayStart(caller, patch);
+    return this.containers.update(caller, id, patch, { tag });
   }
 }

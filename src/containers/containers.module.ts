@@ -23,10 +23,9 @@ import { ContainerGauge } from './rows/container-gauge';
 import { ContainersAdminService } from './containers-admin.service';
 import { ContainersController } from './containers.controller';
 import { ContainersService } from './containers.service';
-import { Creation } from './creation/creation';
+import { Creation, WarmCreation } from './creation/creation';
 import { Insertion } from './creation/insertion';
-import { Specifications } from './creation/specification';
-import { WarmCreation } from './creation/warm-creation';
+import { CreationSources, Specifications } from './creation/specification';
 import { SlotMaker } from './warm/slot-maker';
 import { SlotWatch } from './warm/slot-watch';
 import { WarmFiller } from './warm/warm-filler';
@@ -51,7 +50,7 @@ import { ContainerSpecs, StepExecutor } from './operations/executor';
 import { OperationRunner } from './operations/operation-runner';
 import { RunningWork } from './operations/running-work';
 import { CreationPlacement } from './operations/creation-placement';
-import { ContainerOperations } from './operations/operations';
+import { OperationContext } from './operations/operation';
 import { ProvenImages } from './operations/proven-images';
 import { Recovery } from './operations/recovery';
 import { Restoration } from './restoration';
@@ -76,16 +75,13 @@ import { ContainerWatcher } from './reconcile/watcher';
 import { RoleInstallation } from './roles/role-installation';
 import { RoleInstaller } from './roles/role-installer';
 import { RoleRepository } from './roles/role.repository';
-import { CopyCreation } from './creation/copies';
 import { Forks } from './creation/forks';
-import { SnapshotCreation } from './creation/snapshot-creation';
-import { SnapshotRestoration } from './snapshot-restoration';
+import { SnapshotRestoration } from './snapshots/snapshot-restoration';
 import { SnapshotWait } from './snapshots/snapshot-wait';
 import { SnapshotAccess } from './snapshots/snapshot-access';
-import { SnapshotMaking } from './snapshots/snapshot-making';
+import { SnapshotCreation, SnapshotMaking } from './snapshots/snapshot-making';
 import { TemplateFiles } from './snapshots/template-files';
 import { TemplatesService } from './templates.service';
-import { OriginLookup } from './creation/origins';
 import { SnapshotRemoval } from './snapshots/snapshot-removal';
 import { SnapshotRepository } from './rows/snapshot.repository';
 import { SnapshotsController } from './snapshots.controller';
@@ -146,7 +142,7 @@ import { StatusWait } from './status-wait';
     ContainerLeases,
     LeaseWatch,
     RecoveryQueue,
-    ContainerOperations,
+    OperationContext,
     OperationRunner,
     Placement,
     RunningWork,
@@ -176,7 +172,6 @@ import { StatusWait } from './status-wait';
     SandboxProver,
     SnapshotRepository,
     SnapshotCreation,
-    CopyCreation,
     Forks,
     SnapshotRestoration,
     SnapshotWait,
@@ -186,7 +181,7 @@ import { StatusWait } from './status-wait';
     SnapshotsService,
     TemplateFiles,
     TemplatesService,
-    OriginLookup,
+    CreationSources,
     NodeRepository,
     NodeWatch,
     SickNodes,

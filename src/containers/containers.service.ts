@@ -3,24 +3,27 @@ import { type AgentDeletedView, AgentsService, type AgentStoppedView, type Agent
 import type { ExecRequest } from '../engine';
 import { DomainError } from '../errors';
 import type { TaggedRequest } from '../http';
+import type { RequestKey } from '../idempotency';
 import { type Caller, ContainerAccess } from './access/container-access';
 import { agentIdOf } from './model/container-id';
 import { type ContainerEntry, ContainerUsage, type RunningContainer } from './access/container-usage';
 import { ContainerViews, type ListQuery } from './container-views';
 import type { ContainerRow } from './model/container.entity';
 import { settingsTag } from './model/settings-tag';
-import { type CreateOptions, Creation } from './creation/creation';
+import { Creation } from './creation/creation';
 import type { CreateRequest } from './creation/specification';
-import type { PatchContainerDto, UpdateContainerDto } from './dto/requests';
+import type { SettingsPatch } from './dto/requests';
 import * as answer from './dto/responses';
 import type { ContainerListView, ContainerView } from './dto/responses';
-import { ContainerOperations } from './operations/operations';
-import type { Change } from './operations/outcome';
+import { deleting } from './operations/delete';
+import { OperationRunner } from './operations/operation-runner';
+import { pausing } from './operations/pause';
+import { resuming } from './operations/resume';
+import { starting } from './operations/start';
+import { stopping } from './operations/stop';
+import { updating } from './operations/update';
 import { Restoration } from './restoration';
 import type { Variables } from './rows/environments';
-
-/** The DTO's fields as plain data, so that other modules need not instantiate the class. */
-type Settings = Readonly<UpdateContainerDto>;
 
 interface EnterOptions {
   readonly mayBePaused?: boolean;
@@ -42,7 +45,7 @@ export class ContainersService {
     private readonly access: ContainerAccess,
     private readonly views: ContainerViews,
     private readonly creation: Creation,
-    private readonly operations: ContainerOperations,
+    private readonly operations: OperationRunner,
     private readonly restoration: Restoration,
     private readonly usage: ContainerUsage,
     private readonly agents: AgentsService,
@@ -54,12 +57,8 @@ export class ContainersService {
    * @throws DomainError `invalid_parameters`, `container_limit_reached`, `name_taken`, `guest_session_expired`,
    *   `idempotency_key_reused`, `no_capacity`, `exec_not_allowed`
    */
-  async create(
-    caller: Caller,
-    request: CreateRequest,
-    options: CreateOptions = {},
-  ): Promise<answer.ContainerCreatedView> {
-    return this.creation.create(caller, request, options);
+  async create(caller: Caller, request: CreateRequest, key: RequestKey = {}): Promise<answer.ContainerCreatedView> {
+    return this.creation.accept(caller, request, key);
   }
 
   /**
@@ -79,40 +78,26 @@ export class ContainersService {
     return this.views.of(caller, row);
   }
 
-  /**
-   * Starts a container; recreates it, with its data, if it is missing from Docker.
-   *
-   * @throws DomainError `start_failed`, `operation_in_progress`, `guest_session_expired`, `no_capacity`; as
-   *   {@link ContainerOperations.start}
-   */
+  /** See {@link starting}. @throws DomainError as it does, `guest_session_expired` */
   async start(caller: Caller, id: string): Promise<answer.ContainerStartedView> {
-    return answer.started(await this.operations.start(await this.access.findInSession(caller, id)));
+    return answer.started(await this.operations.run(await this.access.findInSession(caller, id), starting()));
   }
 
-  /** @throws DomainError `stop_failed`, `operation_in_progress` */
+  /** See {@link stopping}; an agent is disconnected. @throws DomainError as it does */
   async stop(caller: Caller, id: string): Promise<answer.ContainerStoppedView | AgentStoppedView> {
     const agentId = agentIdOf(id);
     if (agentId !== null) return this.agents.stop(caller, agentId);
-    return answer.stopped(await this.operations.stop(await this.access.find(caller, id)));
+    return answer.stopped(await this.operations.run(await this.access.find(caller, id), stopping()));
   }
 
-  /**
-   * Suspends all processes of a running container, which keeps its memory. A paused container stays as it is.
-   *
-   * @throws DomainError `container_not_running`, `pause_failed`, `operation_in_progress`, `guest_session_expired`
-   */
+  /** See {@link pausing}. @throws DomainError as it does, `guest_session_expired` */
   async pause(caller: Caller, id: string): Promise<answer.ContainerPausedView> {
-    return answer.paused(await this.operations.pause(await this.access.findInSession(caller, id)));
+    return answer.paused(await this.operations.run(await this.access.findInSession(caller, id), pausing()));
   }
 
-  /**
-   * Lets the processes of a paused container go on. A running container stays as it is.
-   *
-   * @throws DomainError `container_not_running`, `no_capacity`, `resume_failed`, `operation_in_progress`,
-   *   `guest_session_expired`
-   */
+  /** See {@link resuming}. @throws DomainError as it does, `guest_session_expired` */
   async resume(caller: Caller, id: string): Promise<answer.ContainerResumedView> {
-    return answer.resumed(await this.operations.resume(await this.access.findInSession(caller, id)));
+    return answer.resumed(await this.operations.run(await this.access.findInSession(caller, id), resuming()));
   }
 
   /**
@@ -130,7 +115,7 @@ export class ContainersService {
     const agentId = agentIdOf(id);
     if (agentId !== null) return this.agents.delete(caller, agentId);
     const row = await this.access.find(caller, id);
-    return answer.deleted(await (force ? this.operations.forceDelete(row) : this.operations.delete(row)));
+    return answer.deleted(await this.operations.run(row, deleting({ isForced: force })));
   }
 
   /**
@@ -146,9 +131,10 @@ export class ContainersService {
   }
 
   /**
-   * Changes the name, resources, network, environment variables, start command and idle limits. Another size or
-   * network recreates the container, which keeps its data. Other variables are those of the programs that are started
-   * from then on.
+   * Changes the name, resources, network, environment variables, labels, start command and idle limits; absent ones
+   * stay, and null removes an optional one. Another size or network recreates the container, which keeps its data.
+   * Other variables are those of the programs that are started from then on. The patch is applied to the settings under
+   * the container's lease, so that concurrent patches of different settings all hold.
    *
    * @throws DomainError `invalid_parameters`, `name_taken`, `update_failed`, `operation_in_progress`,
    *   `guest_session_expired`, `no_capacity`, `exec_not_allowed`, `precondition_failed`
@@ -156,28 +142,13 @@ export class ContainersService {
   async update(
     caller: Caller,
     id: string,
-    settings: Settings,
-    options: TagOptions = {},
+    patch: SettingsPatch,
+    { tag }: TagOptions = {},
   ): Promise<answer.ContainerUpdatedView> {
-    const { row, change } = await this.access.findToUpdate(caller, id, settings);
-    return answer.updated(await this.change(row, change, options));
-  }
-
-  /**
-   * Changes some of the settings, and the labels: absent ones stay, null removes an optional one, and `env`, `labels`
-   * and `start` are merged by key (RFC 7396). The patch is merged with the settings under the container's lease, so
-   * that concurrent patches of different settings all hold.
-   *
-   * @throws DomainError as {@link update} does
-   */
-  async patch(
-    caller: Caller,
-    id: string,
-    patch: Readonly<PatchContainerDto>,
-    options: TagOptions = {},
-  ): Promise<answer.ContainerUpdatedView> {
-    const { row, change } = await this.access.findToPatch(caller, id, patch);
-    return answer.updated(await this.change(row, change, options));
+    const allowed = await this.access.findToUpdate(caller, id, patch);
+    const updated = await this.operations.run(allowed.row, updating(allowed.patch, tag));
+    tag?.answerWith(settingsTag(updated.row));
+    return answer.updated(updated);
   }
 
   /**
@@ -189,10 +160,11 @@ export class ContainersService {
     caller: Caller,
     id: string,
     labels: Readonly<Record<string, string>>,
-    options: TagOptions = {},
+    { tag }: TagOptions = {},
   ): Promise<ContainerView> {
     const row = await this.access.findInSession(caller, id);
-    const relabelled = await this.change(row, (leased) => ({ ...leased, labels }), options);
+    const relabelled = await this.operations.run(row, updating({ labels, isWhole: true }, tag));
+    tag?.answerWith(settingsTag(relabelled.row));
     return this.views.of(caller, relabelled.row);
   }
 
@@ -206,7 +178,7 @@ export class ContainersService {
 
   /** Like {@link touch}; resumes the container if it is paused. @throws DomainError as {@link resumed} */
   async touchResumed(caller: Pick<Caller, 'userId'>, id: string): Promise<void> {
-    await this.usage.note(await this.operations.awake(await this.access.find(caller, id)));
+    await this.usage.note(await this.awake(await this.access.find(caller, id)));
   }
 
   /**
@@ -243,7 +215,7 @@ export class ContainersService {
   async enter(caller: Caller, id: string, { mayBePaused = false }: EnterOptions = {}): Promise<ContainerEntry> {
     const row = await this.access.findToEnter(caller, id);
     if (mayBePaused) return this.usage.enter(row);
-    return this.usage.enter(await this.operations.awake(row), (error) => this.awakeAgain(caller, id, error));
+    return this.usage.enter(await this.awake(row), (error) => this.awakeAgain(caller, id, error));
   }
 
   /** {@link enter}s a container, runs `work`, and leaves. @throws DomainError as {@link enter}, `ContainerEntry.run` */
@@ -267,7 +239,7 @@ export class ContainersService {
    * @throws DomainError `no_capacity`, `resume_failed`, `operation_in_progress`, `guest_session_expired`
    */
   async resumed(caller: Caller, id: string): Promise<void> {
-    await this.operations.awake(await this.access.findInSession(caller, id));
+    await this.awake(await this.access.findInSession(caller, id));
   }
 
   /**
@@ -329,6 +301,12 @@ export class ContainersService {
     return this.usage.environmentOf(row);
   }
 
+  /** Makes a container ready for programs: waits for a snapshot that suspends it, and resumes it if it is paused. */
+  private async awake(row: ContainerRow): Promise<ContainerRow> {
+    const settled = await this.operations.afterSnapshot(row);
+    return settled.status === 'paused' ? this.operations.run(settled, resuming()) : settled;
+  }
+
   /**
    * A snapshot may suspend the container between the read of its row and the first call to Docker.
    *
@@ -338,16 +316,6 @@ export class ContainersService {
     const row = await this.access.findToEnter(caller, id);
     const isOver = row.operation === null && row.status === 'running';
     if (!isOver && row.operation !== 'snapshot') throw error;
-    return this.operations.awake(row);
-  }
-
-  /** Changes settings if the request's conditions hold under the lease. */
-  private async change(row: ContainerRow, change: Change, { tag }: TagOptions) {
-    const updated = await this.operations.update(row, (leased) => {
-      tag?.assertConditions(settingsTag(leased));
-      return change(leased);
-    });
-    tag?.answerWith(settingsTag(updated.row));
-    return updated;
+    return this.awake(row);
   }
 }

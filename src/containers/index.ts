@@ -30,6 +30,6 @@ export { Forks } from './creation/forks';
 export { PutTemplateDto, TemplateDeletedView, TemplateListView, TemplatePutView, TemplateView } from './dto/templates';
 export { TemplatesService } from './templates.service';
 export { AnySnapshotView, SnapshotDeletedView } from './dto/snapshots';
-export { SnapshotRestoration } from './snapshot-restoration';
+export { SnapshotRestoration } from './snapshots/snapshot-restoration';
 export { SnapshotsService } from './snapshots.service';
 export { StatusWait } from './status-wait';

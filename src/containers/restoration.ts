@@ -5,11 +5,13 @@ import { Clock } from '../scheduling';
 import { TiersService } from '../tiers';
 import { assertOwner, assertSession } from './access/container-access';
 import type { ContainerReference } from './model/container-id';
-import { type ContainerRow, isDeletion } from './model/container.entity';
+import { containerFacts, type ContainerRow, isDeletion } from './model/container.entity';
 import { ContainerRepository } from './rows/container.repository';
 import { DeletedContainers } from './rows/deleted-containers';
 import { ContainerLeases } from './operations/container-leases';
-import { restoredOutcome } from './operations/outcome';
+import type { Outcome } from './operations/outcome';
+import { NO_RUN } from './policies/run-policy';
+import type { ContainerPatch } from './rows/container.repository';
 
 /** `Retry-After`, in seconds: the time that a sweep may take to remove the old container. */
 const REMOVAL_RETRY_AFTER = 60;
@@ -68,4 +70,18 @@ export class Restoration {
     // The row is live, but a deletion may be running. This restore came later, and has to undo the deletion.
     return (await this.leases.after(row, isDeletion)) ?? this.find(caller, reference);
   }
+}
+
+/** The outcome of a restoration. Always `stopped`, as only the container's data is left. */
+function restoredOutcome(row: ContainerRow): Outcome {
+  const patch: ContainerPatch = {
+    deletedAt: null,
+    purgeAt: null,
+    status: 'stopped',
+    statusReason: null,
+    ipAddress: null,
+    runStartedAt: null,
+    ...NO_RUN,
+  };
+  return { patch, events: [{ type: 'container_restored', data: containerFacts({ ...row, ...patch }) }] };
 }

@@ -30,7 +30,7 @@ import {
 import { ContainerCreatedView } from './dto/responses';
 import { Forks } from './creation/forks';
 import { SnapshotFactsView } from './model/snapshot.entity';
-import { SnapshotRestoration } from './snapshot-restoration';
+import { SnapshotRestoration } from './snapshots/snapshot-restoration';
 import { SnapshotsService } from './snapshots.service';
 
 const DEFAULT_WAIT_SECONDS = 30;
@@ -80,9 +80,9 @@ export class SnapshotsController {
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
     @Body() body: CreateSnapshotDto,
-    @Keyed() { key: idempotencyKey, onReplayed }: KeyedRequest,
+    @Keyed() keyed: KeyedRequest,
   ): Promise<SnapshotView> {
-    return this.snapshots.create(caller, id, body, { idempotencyKey, onReplayed });
+    return this.snapshots.create(caller, id, body, keyed);
   }
 
   @Post('containers/:id/fork')
@@ -119,9 +119,9 @@ export class SnapshotsController {
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
     @Body() body: ForkContainerDto,
-    @Keyed() { key: idempotencyKey, onReplayed }: KeyedRequest,
+    @Keyed() keyed: KeyedRequest,
   ): Promise<ContainerCreatedView | ForkedContainersView> {
-    return this.forks.fork(caller, id, body, { idempotencyKey, onReplayed });
+    return this.forks.fork(caller, id, body, keyed);
   }
 
   @Post('containers/:id/restore-snapshot')

@@ -2,10 +2,10 @@ import { Injectable } from '@nestjs/common';
 import type { PageRange } from '../database';
 import { DomainError } from '../errors';
 import { type Page, type PagedQuery, readPage } from '../http';
+import type { RequestKey } from '../idempotency';
 import { TiersService } from '../tiers';
 import type { Caller } from './access/container-access';
 import type { WaitLimits } from './access/waits';
-import type { CreateOptions } from './creation/creation';
 import {
   anySnapshotView,
   type AnySnapshotView,
@@ -20,7 +20,7 @@ import {
 import { MIB } from './model/container.entity';
 import { parseSelector } from './model/labels';
 import type { SnapshotRow } from './model/snapshot.entity';
-import { SnapshotCreation } from './creation/snapshot-creation';
+import { SnapshotCreation } from './snapshots/snapshot-making';
 import { SnapshotWait } from './snapshots/snapshot-wait';
 import { type SnapshotFilter, SnapshotRepository } from './rows/snapshot.repository';
 import { SnapshotAccess } from './snapshots/snapshot-access';
@@ -38,14 +38,9 @@ export class SnapshotsService {
     private readonly tiers: TiersService,
   ) {}
 
-  /** See {@link SnapshotCreation.create}. */
-  create(
-    caller: Caller,
-    id: string,
-    request: Readonly<CreateSnapshotDto>,
-    options?: CreateOptions,
-  ): Promise<SnapshotView> {
-    return this.creation.create(caller, id, request, options);
+  /** See {@link SnapshotCreation.accept}. */
+  create(caller: Caller, id: string, request: Readonly<CreateSnapshotDto>, key?: RequestKey): Promise<SnapshotView> {
+    return this.creation.accept(caller, id, request, key);
   }
 
   /** See {@link SnapshotWait.untilReady}. */

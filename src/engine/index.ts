@@ -68,7 +68,6 @@ export {
   type ContainerStats,
   type EngineEvent,
   type EngineState,
-  isHalfGone,
   type ListedContainer,
   type ObservedContainer,
   type WatchMessage,

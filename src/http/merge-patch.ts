@@ -32,10 +32,12 @@ interface Forms<Whole, Patch> {
   readonly whole: Type<Whole>;
   /** The class of merge patches, whose properties are all optional. */
   readonly patch: Type<Patch>;
+  /** The patch that a whole body is. */
+  readonly patchOf: (whole: Whole) => Patch;
 }
 
 /** Lets a PATCH route take JSON and merge patches; its body needs a {@link PatchPipe}. */
-export function TakesMergePatch({ whole, patch }: Forms<object, object>): MethodDecorator {
+export function TakesMergePatch({ whole, patch }: Record<'whole' | 'patch', Type<object>>): MethodDecorator {
   return applyDecorators(
     SetMetadata(MERGE_FORMS, [whole, patch]),
     ApiExtraModels(patch),
@@ -44,16 +46,16 @@ export function TakesMergePatch({ whole, patch }: Forms<object, object>): Method
   );
 }
 
-/** Validates a body by the class of its media type. A merge patch must have at least one field. */
+/** Validates a body by the class of its media type; both become patches. A merge patch must have at least one field. */
 @Injectable()
 export class PatchPipe<Whole extends object, Patch extends object> implements PipeTransform {
   private readonly validation = createValidationPipe();
 
   constructor(private readonly forms: Forms<Whole, Patch>) {}
 
-  async transform(body: unknown): Promise<Whole | Patch> {
-    const { whole, patch } = this.forms;
-    if (!(body instanceof MergePatch)) return this.validated(body, whole);
+  async transform(body: unknown): Promise<Patch> {
+    const { whole, patch, patchOf } = this.forms;
+    if (!(body instanceof MergePatch)) return patchOf(await this.validated(body, whole));
     if (Object.keys(body.changes).length === 0) {
       throw invalidParameters([{ field: 'body', message: 'must have at least one field' }]);
     }

@@ -7,4 +7,5 @@ export {
   KeyedSecrets,
   RefusesIdempotencyKey,
   REPLAYED_HEADER,
+  type RequestKey,
 } from './keyed-requests';

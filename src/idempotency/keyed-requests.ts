@@ -31,6 +31,9 @@ export interface KeyedRequest {
   readonly onReplayed: () => void;
 }
 
+/** What makes a creation safe to retry: for 24 hours, the same request under its key is only answered again. */
+export type RequestKey = Partial<Pick<KeyedRequest, 'key' | 'onReplayed'>>;
+
 /** Injects the request with its `Idempotency-Key`. @throws DomainError `invalid_parameters`, naming the header */
 export const Keyed = createParamDecorator((_data: unknown, context: ExecutionContext): KeyedRequest => {
   const request = context.switchToHttp().getRequest<FastifyRequest>();

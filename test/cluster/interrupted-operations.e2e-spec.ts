@@ -3,7 +3,8 @@ import { CopyTurns } from '../../src/containers/leases/copy-turns';
 import { LeaseStore } from '../../src/containers/leases/lease-store';
 import { ContainerEntity, Operation } from '../../src/containers/model/container.entity';
 import { ContainerRepository } from '../../src/containers/rows/container.repository';
-import { ContainerOperations } from '../../src/containers/operations/operations';
+import { OperationRunner } from '../../src/containers/operations/operation-runner';
+import { recoverAbandoned } from '../../src/containers/reconcile/recovery-queue';
 import { Repairs } from '../../src/containers/reconcile/repairs';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Database } from '../../src/database';
@@ -68,17 +69,17 @@ describe('what two processes find at once', () => {
       await leaseAsDead(here, await row(), left);
       const found = await row();
       const hold = engine.holdOn(call);
-      const finished = here.app.get(ContainerOperations).resumeAbandoned(found);
+      const finished = recoverAbandoned(here.app.get(OperationRunner), found);
       await hold.reached;
       // The other one's sweep has read the row just as this one's had.
-      const late = there.app.get(ContainerOperations).resumeAbandoned(found);
+      const late = recoverAbandoned(there.app.get(OperationRunner), found);
       const answering = user.api[asked](dbId);
       hold.release();
       await finished;
       expect((await answering).status).toBe(200);
       await Promise.allSettled([late]);
       // And it comes once more, when all is over.
-      await there.app.get(ContainerOperations).resumeAbandoned(found);
+      await recoverAbandoned(there.app.get(OperationRunner), found);
       expect((await user.api.get(dbId)).body).toMatchObject({ status: asked === 'stop' ? 'stopped' : 'running' });
     },
   );

@@ -3,7 +3,8 @@ import { ContainersService } from '../../src/containers';
 import { ContainerEntity, type ContainerRow } from '../../src/containers/model/container.entity';
 import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { ExpiryWatcher } from '../../src/containers/expiry/expiry-watcher';
-import { ContainerOperations } from '../../src/containers/operations/operations';
+import { expiring } from '../../src/containers/operations/expire';
+import { OperationRunner } from '../../src/containers/operations/operation-runner';
 import { Database } from '../../src/database';
 import { Answer, ApiClient, SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
@@ -204,7 +205,7 @@ describe('the ends of sessions and runs', () => {
       await setTier('pro');
       clock.forward(50 * HOUR);
       // As when the tier changed between the look and the lease.
-      await berth.app.get(ContainerOperations).expire(await row(), 'expire');
+      await berth.app.get(OperationRunner).run(await row(), expiring('expire'));
       expect(await view(user, dbId)).toMatchObject({ status: 'running', expires_at: null });
       expect(await row()).toMatchObject({ operation: null });
       clock.forward(50 * HOUR);
@@ -345,7 +346,7 @@ describe('the ends of sessions and runs', () => {
       const repository = berth.app.get(ContainerRepository);
       const read = await repository.findById(dbId);
       expect((await user.api.call('POST', `/api/containers/${dbId}/touch`)).body).toMatchObject({ idle_seconds: 0 });
-      if (read) await berth.app.get(ContainerOperations).expire(read, 'auto_delete');
+      if (read) await berth.app.get(OperationRunner).run(read, expiring('auto_delete'));
       expect(await view(user, dbId)).toMatchObject({ status: 'stopped' });
       await look();
       clock.forward(3 * DAY);
@@ -506,7 +507,7 @@ describe('the ends of sessions and runs', () => {
       const repository = berth.app.get(ContainerRepository);
       const read = await repository.findById(dbId);
       await berth.app.get(ContainersService).touch({ userId: user.id }, dbId);
-      if (read) await berth.app.get(ContainerOperations).expire(read, 'idle');
+      if (read) await berth.app.get(OperationRunner).run(read, expiring('idle'));
       expect(await view(user, dbId)).toMatchObject({ status: 'running' });
     });
 

@@ -1,6 +1,6 @@
-import type * as newContainers from '../../src/containers/creation/new-container';
 import type { Operation } from '../../src/containers/model/container.entity';
 import { ContainersService } from '../../src/containers';
+import { Insertion } from '../../src/containers/creation/insertion';
 import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { Answer, SMALL, testImage } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
@@ -13,11 +13,6 @@ import { holdSweeps } from '../support/servers/hold-sweeps';
 
 const environment = { INSTANCE_ID: 'names', SWEEP_INTERVAL_SECONDS: '3600' };
 const isPostgres = process.env['TEST_DATABASE'] === 'postgres';
-
-jest.mock('../../src/containers/creation/new-container', () => {
-  const { newContainer } = jest.requireActual<typeof newContainers>('../../src/containers/creation/new-container');
-  return { newContainer: jest.fn(newContainer) };
-});
 
 /** What the database decides: whose a name is, and how many places in a tier are taken. */
 describe('names and places in a tier', () => {
@@ -59,12 +54,13 @@ describe('names and places in a tier', () => {
 
     it('must draw another name where the one that it drew is taken', async () => {
       const { name } = await user.api.running();
-      const { newContainer } = jest.requireActual<typeof newContainers>('../../src/containers/creation/new-container');
-      const drawsTaken: typeof newContainer = (creation) => ({ ...newContainer(creation), name });
-      const { newContainer: draws } = jest.requireMock<typeof newContainers>(
-        '../../src/containers/creation/new-container',
-      );
-      jest.mocked(draws).mockImplementationOnce(drawsTaken).mockImplementationOnce(drawsTaken);
+      const insertion = berth.app.get(Insertion);
+      const newRow = insertion.newRow.bind(insertion);
+      const drawsTaken: typeof newRow = (container) => {
+        const { row, grant } = newRow(container);
+        return { row: { ...row, name }, grant };
+      };
+      jest.spyOn(insertion, 'newRow').mockImplementationOnce(drawsTaken).mockImplementationOnce(drawsTaken);
       const { status, body } = await user.api.create();
       expect(status).toBe(202);
       expect(body['name']).toMatch(/^[a-z]+-[a-z]+-\d{4}$/);

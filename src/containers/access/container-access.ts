@@ -2,40 +2,19 @@ import { Injectable } from '@nestjs/common';
 import { AgentsService } from '../../agents';
 import { noteProgram } from '../../audit';
 import type { Principal } from '../../auth';
-import { DomainError, invalidParameters } from '../../errors';
-import { mergePatch } from '../../http';
+import { DomainError } from '../../errors';
 import { requestContext } from '../../logging';
-import type { NetworkPolicy } from '../../network-policy';
 import { Clock } from '../../scheduling';
 import { TiersService } from '../../tiers';
-import { faultOfEnvironment, type PatchContainerDto, type UpdateContainerDto } from '../dto/requests';
 import type { ContainerReference } from '../model/container-id';
 import type { ContainerRow } from '../model/container.entity';
-import { faultOfLabels } from '../model/labels';
-import { type AskedStart, faultOfStart, type StartCommand, startCommandOf } from '../model/start-command';
-import type { Change, Wanted } from '../operations/outcome';
-import { NetworkPolicies } from '../policies/network-policies';
 import { ContainerRepository } from '../rows/container.repository';
-import { environmentOf, Environments, type Variables } from '../rows/environments';
+import type { SettingsPatch } from '../dto/requests';
+import { environmentOf } from '../rows/environments';
+import { NetworkPolicies } from '../policies/network-policies';
 
 /** The user on whose behalf an action runs. A {@link Principal} is one; internal modules may build their own. */
 export type Caller = Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>;
-
-/** A change of a container's settings that its user may make. */
-interface Asked {
-  readonly row: ContainerRow;
-  readonly change: Change;
-}
-
-type PlainSettings = Readonly<Omit<PatchContainerDto, 'network' | keyof MoreSettings>>;
-
-/** Settings in the form of the row; absent ones stay. */
-interface MoreSettings {
-  readonly network?: NetworkPolicy | null | undefined;
-  readonly env?: Variables | undefined;
-  readonly labels?: Variables | undefined;
-  readonly start?: StartCommand | null | undefined;
-}
 
 /** Adds the container and its owner to the request's logging and audit context. */
 export function noteSubject(row: Pick<ContainerRow, 'id' | 'userId'>): void {
@@ -80,7 +59,6 @@ export class ContainerAccess {
     private readonly agents: AgentsService,
     private readonly tiers: TiersService,
     private readonly policies: NetworkPolicies,
-    private readonly environments: Environments,
     private readonly clock: Clock,
   ) {}
 
@@ -136,41 +114,25 @@ export class ContainerAccess {
   /**
    * Finds a container to change its settings, and checks the new settings.
    *
-   * @param settings absent ones stay as they are
+   * @returns also the patch, with the network and the variables as they are to be
    * @throws DomainError as {@link findInSession} does, `invalid_parameters` if the tier does not allow them or this
    *   machine cannot enforce them, `exec_not_allowed` if the settings have a start command and the tier does not
    *   allow exec
    */
-  async findToUpdate(caller: Caller, id: string, settings: Readonly<UpdateContainerDto>): Promise<Asked> {
-    const row = await this.findInSession(caller, id);
-    this.tiers.assertWithin(caller.tier, settings, settings);
-    const network = settings.network && this.policies.resolve(caller.tier, settings.network);
-    const env = environmentOf(settings) ?? undefined;
-    const start = settings.start && this.checkedStart(caller, startCommandOf(settings.start));
-    return { row, change: (leased) => this.wanted(leased, settings, { network, env, start }) };
-  }
-
-  /**
-   * As {@link findToUpdate}, for a merge patch (RFC 7396). It is merged with the row under the lease.
-   *
-   * @throws DomainError as {@link findToUpdate} does; the returned change also `invalid_parameters`, if the merged
-   *   settings are invalid
-   */
-  async findToPatch(caller: Caller, id: string, patch: Readonly<PatchContainerDto>): Promise<Asked> {
+  async findToUpdate(
+    caller: Caller,
+    id: string,
+    patch: SettingsPatch,
+  ): Promise<{ readonly row: ContainerRow; readonly patch: SettingsPatch }> {
     const row = await this.findInSession(caller, id);
     this.tiers.assertWithin(caller.tier, patch, patch);
-    const network =
-      patch.network === undefined ? undefined : this.policies.resolve(caller.tier, patch.network ?? undefined);
-    if (patch.start) this.tiers.assertExec(caller.tier);
-    return {
-      row,
-      change: (leased) => {
-        const { labels, start } = leased;
-        const merged = mergedSettings({ labels, start, env: () => this.environments.open(leased) }, patch);
-        if (merged.start) this.checkedStart(caller, merged.start);
-        return this.wanted(leased, patch, { ...merged, network });
-      },
-    };
+    const { network: asked, start } = patch;
+    const network = asked === undefined ? undefined : this.policies.resolve(caller.tier, asked ?? undefined);
+    const env = patch.isWhole ? environmentOf(patch) : null;
+    if (start) this.tiers.assertExec(caller.tier);
+    // That of a merge patch is known under the lease.
+    if (patch.isWhole && patch.start) noteProgram(patch.start.command);
+    return { row, patch: { ...patch, ...(network && { network }), ...(env && { env }) } };
   }
 
   /**
@@ -184,68 +146,4 @@ export class ContainerAccess {
     if (!reference) throw new DomainError('container_not_found');
     return reference;
   }
-
-  /** @throws DomainError `exec_not_allowed` */
-  private checkedStart({ tier }: Caller, start: StartCommand): StartCommand {
-    this.tiers.assertExec(tier);
-    noteProgram(start.command);
-    return start;
-  }
-
-  /** @param more the settings that take more than a copy */
-  private wanted(row: ContainerRow, settings: PlainSettings, more: MoreSettings): Wanted {
-    const env = more.env && this.environments.replacement(row.id, more.env);
-    return {
-      name: settings.name ?? row.name,
-      memoryMb: settings.memory_mb ?? row.memoryMb,
-      cpuShares: settings.cpu_shares ?? row.cpuShares,
-      diskMb: settings.disk_mb ?? row.diskMb,
-      network: more.network ?? row.network,
-      autoStopSeconds: settings.auto_stop_seconds,
-      idleAction: settings.idle_action,
-      autoDeleteSeconds: settings.auto_delete_seconds,
-      autoStart: settings.auto_start === null ? false : settings.auto_start,
-      start: more.start,
-      labels: more.labels,
-      // Equal variables count as absent.
-      ...(env?.differsFrom(row) === true && { env }),
-    };
-  }
-}
-
-type Pairs = Readonly<Record<string, string>>;
-
-/** The settings of a container that a patch merges by key. */
-export interface Merged {
-  readonly env: Pairs;
-  readonly labels: Pairs;
-  readonly start: StartCommand | null;
-}
-
-/**
- * Applies the members of a patch that are objects to a container's settings (RFC 7396). The patch alone is valid, but
- * the result may not be: it can have too many variables, or a start command without its program.
- *
- * @param current the settings; `env` decrypts the variables, and is called only if they are merged: null works without
- *   their key
- * @returns the changed members; absent ones are not in the patch
- * @throws DomainError `invalid_parameters`
- */
-export function mergedSettings(
-  current: Omit<Merged, 'env'> & { readonly env: () => Pairs },
-  patch: Readonly<PatchContainerDto>,
-): Partial<Merged> {
-  const merged: { -readonly [Key in keyof Merged]?: Merged[Key] } = {};
-  if (patch.env !== undefined) merged.env = patch.env === null ? {} : (mergePatch(current.env(), patch.env) as Pairs);
-  if (patch.labels !== undefined) merged.labels = (mergePatch(current.labels, patch.labels) ?? {}) as Pairs;
-  const start = patch.start === undefined ? null : (mergePatch(current.start, patch.start) as AskedStart | null);
-  const faults = {
-    env: merged.env && faultOfEnvironment(merged.env),
-    labels: merged.labels && faultOfLabels(merged.labels),
-    start: start && faultOfStart(start),
-  };
-  const details = Object.entries(faults).flatMap(([field, message]) => (message == null ? [] : [{ field, message }]));
-  if (details.length > 0) throw invalidParameters(details);
-  if (patch.start !== undefined) merged.start = start && startCommandOf(start);
-  return merged;
 }

@@ -1,39 +1,127 @@
-import { Injectable } from '@nestjs/common';
-import { randomUUID } from 'node:crypto';
+import { Inject, Injectable } from '@nestjs/common';
+import type { Logger } from 'pino';
 import { DomainError } from '../../errors';
-import { onceOnly } from '../../idempotency';
-import { Clock } from '../../scheduling';
+import { onceOnly, type OnceOnly, type RequestKey } from '../../idempotency';
+import { LOGGER } from '../../logging';
+import { Clock, within } from '../../scheduling';
 import { assertSession, type Caller } from '../access/container-access';
 import * as answer from '../dto/responses';
-import { type Inserted, Insertion } from './insertion';
-import { newContainer } from './new-container';
-import { ContainerLeases } from '../operations/container-leases';
-import { ContainerOperations } from '../operations/operations';
-import { OriginLookup, type Origins } from './origins';
-import { type CreateRequest, Specifications } from './specification';
-import { type AcceptedCreation, WarmCreation } from './warm-creation';
-
-/** Options that make a creation safe to retry. */
-export interface CreateOptions {
-  /** For 24 hours, the same key with the same request creates nothing and returns the first answer. */
-  readonly idempotencyKey?: string | undefined;
-  /** Called if the answer is replayed. */
-  readonly onReplayed?: () => void;
-}
+import type { ContainerRow } from '../model/container.entity';
+import type { WarmSlot } from '../model/warm-slot.entity';
+import { creating } from '../operations/create';
+import { OperationRunner } from '../operations/operation-runner';
+import { starting } from '../operations/start';
+import { newRun, RunPolicies } from '../policies/run-policy';
+import { FREE } from '../rows/container.repository';
+import { NoSlotError } from '../rows/warm-slots';
+import { WarmPool } from '../warm/warm-pool';
+import { type CheckedCreation, type Inserted, Insertion } from './insertion';
+import { CreationSources, type CreateRequest, Specifications } from './specification';
 
 /** How often a creation begins anew because its template was replaced meanwhile. */
 const MOST_ATTEMPTS = 5;
+
+/** How long Docker may take to show that a slot runs, in milliseconds. It normally takes three. */
+const LOOK_MS = 2_000;
+
+/** Gives creations containers that run already. */
+@Injectable()
+export class WarmCreation {
+  constructor(
+    private readonly pool: WarmPool,
+    private readonly insertion: Insertion,
+    private readonly policies: RunPolicies,
+    private readonly operations: OperationRunner,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /**
+   * Creates the container in a warm slot. Resolves once it has been seen to run; if it does not, it is created anew
+   * under the same id first.
+   *
+   * @returns null if there is no slot for it; then nothing is changed
+   * @throws DomainError `name_taken`, `idempotency_key_reused`
+   */
+  async createInSlot(checked: CheckedCreation): Promise<Inserted | null> {
+    const { slotImage: image } = checked.settings;
+    if (this.pool.isOff || image === null) return null;
+    const began = performance.now();
+    const inserted = await this.takeSlot(checked, image);
+    if (inserted === null || 'replayed' in inserted) return inserted;
+    const row = await this.confirmed(inserted.row);
+    if (row === inserted.row) this.pool.noteHit(performance.now() - began);
+    return row === inserted.row ? inserted : { row, answer: checked.answerOf(row) };
+  }
+
+  /** Docker's faults are left to the creation without a slot, which reports them in the row. */
+  private async takeSlot(checked: CheckedCreation, image: string): Promise<Inserted | null> {
+    const { userId, request, settings, snapshot } = checked;
+    const { resources, network, limits } = settings;
+    try {
+      const keys = await this.pool.keysFor({
+        image,
+        memoryMb: resources.memory_mb,
+        cpuShares: resources.cpu_shares,
+        diskMb: resources.disk_mb,
+        keptLayerMb: snapshot?.keptLayerMb ?? 0,
+        network,
+        processes: limits.processes,
+        pool: limits.pool,
+      });
+      if (keys.length === 0) return null;
+      const run = newRun(await this.policies.policyOf(userId));
+      const rowOf = (slot: WarmSlot): ContainerRow => {
+        const { id, engineId, nodeId, imageId, imageDigest, runtime, ipAddress, runStartedAt } = slot;
+        if (this.pool.mayBeUsed(slot)) throw new NoSlotError('another program ran in the slot');
+        return {
+          ...this.insertion.rowOf(checked, { id, lease: FREE }),
+          ...run,
+          seedSnapshotId: null,
+          status: 'running',
+          generation: 1,
+          engineId,
+          nodeId,
+          imageId,
+          imageDigest,
+          runtime,
+          ipAddress,
+          runStartedAt,
+        };
+      };
+      return await this.insertion.insertWarm(rowOf, checked, { keys });
+    } catch (error) {
+      const isOtherName = request.name == null && error instanceof DomainError && error.kind === 'name_taken';
+      if (error instanceof NoSlotError) this.pool.noteMiss('taken');
+      else if (error instanceof DomainError && !isOtherName) throw error;
+      else if (!(error instanceof DomainError)) this.logger.warn({ err: error }, 'no warm slot could be looked for');
+      return null;
+    }
+  }
+
+  /** @returns the same row if its container runs; the row after it was created anew if not */
+  private async confirmed(row: ContainerRow): Promise<ContainerRow> {
+    try {
+      if (await within(this.pool.isSound(row), { ms: LOOK_MS })) return row;
+      this.pool.noteMiss('not_running');
+      this.logger.warn({ container_id: row.id }, 'a warm slot did not run; the container is created anew');
+      return (await this.operations.run(row, starting({ isReplaced: true }))).row;
+    } catch (error) {
+      // From its insertion on it is a container like any other, which the watcher and the sweeps look after.
+      this.logger.warn({ err: error, container_id: row.id }, 'a container in a warm slot could not be confirmed');
+      return row;
+    }
+  }
+}
 
 /** Accepts new containers: takes a warm slot, or inserts the row under its first lease and starts the operation. */
 @Injectable()
 export class Creation {
   constructor(
+    private readonly sources: CreationSources,
     private readonly specifications: Specifications,
     private readonly warm: WarmCreation,
     private readonly insertion: Insertion,
-    private readonly leases: ContainerLeases,
-    private readonly operations: ContainerOperations,
-    private readonly origins: OriginLookup,
+    private readonly operations: OperationRunner,
     private readonly clock: Clock,
   ) {}
 
@@ -45,11 +133,20 @@ export class Creation {
    *   `idempotency_key_reused`, `no_capacity`, `exec_not_allowed`, `snapshot_not_found`, `not_authorized`,
    *   `snapshot_not_ready`, `node_unavailable`
    */
-  async create(caller: Caller, request: CreateRequest, options: CreateOptions): Promise<answer.ContainerCreatedView> {
+  async accept(
+    caller: Caller,
+    request: CreateRequest,
+    { key, onReplayed }: RequestKey,
+  ): Promise<answer.ContainerCreatedView> {
     assertSession(caller, this.clock.now());
+    const once = onceOnly(key, request);
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.createFrom(await this.origins.of(caller, request), { caller, request, options });
+        const checked = await this.check(caller, request, once);
+        const inserted = (await this.warm.createInSlot(checked)) ?? (await this.insertAndRun(checked));
+        if (!('replayed' in inserted)) return inserted.answer;
+        onReplayed?.();
+        return inserted.replayed;
       } catch (error) {
         const isMissing = error instanceof DomainError && error.kind === 'snapshot_not_found';
         if (!isMissing || request.snapshot != null || attempt === MOST_ATTEMPTS) throw error;
@@ -57,55 +154,34 @@ export class Creation {
     }
   }
 
-  private async createFrom(
-    origins: Origins,
-    { caller, request, options }: { caller: Caller; request: CreateRequest; options: CreateOptions },
-  ): Promise<answer.ContainerCreatedView> {
-    const { origin } = origins;
-    const settings = this.specifications.resolve({ tier: caller.tier, ...origins }, request);
-    const { limits } = settings;
-    const { idempotencyKey: key, onReplayed } = options;
-    const once = onceOnly(key, request);
-    if (request.custom_image != null) {
-      await this.origins.assertOwnImage(settings.image, { userId: caller.userId, once });
-    }
-    const accepted = {
-      userId: caller.userId,
-      tier: caller.tier,
-      limit: limits.containers,
-      pool: limits.pool,
-      preferred: origin?.nodeId ?? null,
-      bytes: origin?.dataBytes ?? 0,
+  private async check(caller: Caller, request: CreateRequest, once: OnceOnly | null): Promise<CheckedCreation> {
+    const { userId, tier } = caller;
+    const source = await this.sources.of(caller, request);
+    const settings = this.specifications.resolve({ tier, ...source }, request);
+    if (request.custom_image != null) await this.sources.assertOwnImage(settings.image, { userId, once });
+    return {
+      userId,
+      tier,
+      request,
+      settings,
+      snapshot: source.snapshot,
       once,
-      answerOf: (row: Parameters<typeof answer.created>[0]) => answer.created(row, { session: caller, tier: limits }),
+      answerOf: (row) => answer.created(row, { session: caller, tier: settings.limits }),
     };
-    const isNamed = (request.name ?? null) !== null;
-    const keptLayerMb = origin?.keptLayerMb ?? 0;
-    const asked = { caller, request, settings, keptLayerMb, accepted, isNamed };
-    const inSlot = await this.warm.create(asked);
-    const inserted = inSlot ?? (await this.insert(asked, origin?.id ?? null));
-    if (!('replayed' in inserted)) return inserted.answer;
-    onReplayed?.();
-    return inserted.replayed;
   }
 
-  /** Inserts the row, and starts the operation. */
-  private async insert(asked: AcceptedCreation, seedSnapshotId: string | null): Promise<Inserted> {
-    const { caller, request, settings, keptLayerMb, accepted, isNamed } = asked;
-    const id = randomUUID();
-    const { columns, grant } = this.leases.newLease(id, 'create');
-    const sealed = this.specifications.seal(id, settings);
-    const now = this.clock.now();
-    const { userId } = caller;
-    const row = newContainer({ id, userId, request, ...sealed, seedSnapshotId, keptLayerMb, lease: columns, now });
+  private async insertAndRun(checked: CheckedCreation): Promise<Inserted> {
+    const { row, grant } = this.insertion.newRow(checked);
     try {
-      const inserted = await this.insertion.insert(row, accepted);
-      if (!('replayed' in inserted)) void this.operations.create(inserted.row, grant);
+      const inserted = await this.insertion.insert(row, checked);
+      if (!('replayed' in inserted)) {
+        void this.operations.runCreation(inserted.row, grant, creating({ isNew: true }));
+      }
       return inserted;
     } catch (error) {
-      if (isNamed || !(error instanceof DomainError && error.kind === 'name_taken')) throw error;
-      // The taken name was generated; try another.
-      return this.insert(asked, seedSnapshotId);
+      const isGenerated = checked.request.name == null;
+      if (!isGenerated || !(error instanceof DomainError && error.kind === 'name_taken')) throw error;
+      return this.insertAndRun(checked);
     }
   }
 }

@@ -1,16 +1,17 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../errors';
-import { IdempotencyKeys, onceOnly, type OnceOnly } from '../../idempotency';
-import { TiersService } from '../../tiers';
-import { Capacity } from '../capacity/capacity';
+import { IdempotencyKeys, onceOnly, type RequestKey } from '../../idempotency';
 import { type Caller, ContainerAccess } from '../access/container-access';
-import { type Copies, CopyCreation } from './copies';
-import type { CreateOptions } from './creation';
-import type { ContainerCreatedView } from '../dto/responses';
+import { type ContainerCreatedView, created } from '../dto/responses';
 import type { ForkContainerDto, ForkedContainersView } from '../dto/snapshots';
 import type { ContainerRow } from '../model/container.entity';
+import { nameAfter } from '../model/snapshot.entity';
+import { creating } from '../operations/create';
+import { OperationRunner } from '../operations/operation-runner';
 import { SnapshotMaking } from '../snapshots/snapshot-making';
 import { SnapshotRemoval } from '../snapshots/snapshot-removal';
+import { Insertion, type NewRow } from './insertion';
+import { endsOf, type Specification, Specifications } from './specification';
 
 type Forked = ContainerCreatedView | ForkedContainersView;
 
@@ -19,12 +20,12 @@ type Forked = ContainerCreatedView | ForkedContainersView;
 export class Forks {
   constructor(
     private readonly containers: ContainerAccess,
-    private readonly creation: CopyCreation,
-    private readonly making: SnapshotMaking,
-    private readonly removal: SnapshotRemoval,
-    private readonly capacity: Capacity,
-    private readonly tiers: TiersService,
     private readonly keys: IdempotencyKeys,
+    private readonly specifications: Specifications,
+    private readonly making: SnapshotMaking,
+    private readonly insertion: Insertion,
+    private readonly operations: OperationRunner,
+    private readonly removal: SnapshotRemoval,
   ) {}
 
   /**
@@ -41,7 +42,7 @@ export class Forks {
     caller: Caller,
     id: string,
     request: Readonly<ForkContainerDto>,
-    { idempotencyKey: key, onReplayed }: CreateOptions = {},
+    { key, onReplayed }: RequestKey,
   ): Promise<Forked> {
     const source = await this.containers.findInSession(caller, id);
     const once = onceOnly(key, { route: 'fork', container: source.id, ...request });
@@ -50,44 +51,44 @@ export class Forks {
       onReplayed?.();
       return earlier;
     }
-    const copies = this.creation.copiesOf(caller, source, namesOf(request));
-    const result = await this.begin(caller, { source, copies, once, isList: request.count !== undefined });
-    if (result.isReplayed) onReplayed?.();
-    return result.answer;
-  }
-
-  private async begin(
-    caller: Caller,
-    fork: { source: ContainerRow; copies: Copies; once: OnceOnly | null; isList: boolean },
-  ): Promise<{ answer: Forked; isReplayed: boolean }> {
-    const { source, copies, once, isList } = fork;
-    const [view] = copies.views;
-    const [row] = copies.rows;
-    if (!view || !row) throw new DomainError('internal_error');
-    const answer: Forked = isList ? { containers: copies.views } : view;
-    const { snapshotId, ...result } = await this.making.begin(source, {
+    const settings = this.specifications.ofCopy(caller.tier, source);
+    const copies = this.copiesOf(source, settings, namesOf(request));
+    const views = copies.map(({ row }) => created(row, { session: caller, tier: settings.limits }));
+    const [view] = views;
+    if (!view) throw new DomainError('internal_error');
+    const answer: Forked = request.count === undefined ? view : { containers: views };
+    const made = await this.making.begin(source, {
       name: null,
       description: null,
       labels: {},
       isTransient: true,
       onlyCopy: ({ nodeId }) => {
-        const [copy, ...more] = copies.rows;
-        return more.length === 0 && copy?.nodeId === nodeId ? copy : null;
+        const [copy, ...more] = copies;
+        return more.length === 0 && copy?.row.nodeId === nodeId ? copy.row : null;
       },
-      limits: this.tiers.limitsOf(caller.tier),
-      around: async (snapshot, insert) => {
-        await this.capacity.assertDisk(snapshot.layerBytes);
-        const inserted = await copies.within(snapshot, (insertAll) =>
-          this.keys.once<Forked>(caller.userId, once, async (keep) => {
-            await keep({ answer, id: row.id });
-            await insert(insertAll);
-          }),
-        );
-        return { ...inserted, snapshotId: snapshot.id };
+      limits: settings.limits,
+      around: async (snapshot, insertSnapshot) => {
+        const options = { tier: settings.limits, once, answer, insertSnapshot };
+        return { ...(await this.insertion.insertCopies(copies, snapshot, options)), snapshotId: snapshot.id };
       },
     });
-    if (!result.isReplayed) void copies.begin().then(() => this.removal.discard(snapshotId));
-    return result;
+    if (made.isReplayed) onReplayed?.();
+    else void this.create(copies).then(() => this.removal.discard(made.snapshotId));
+    return made.answer;
+  }
+
+  private copiesOf(source: ContainerRow, settings: Specification, names: readonly (string | null)[]): NewRow[] {
+    const request = { labels: source.labels, ...endsOf(source) };
+    return names.map((name) => {
+      const { row, grant } = this.insertion.newRow({ userId: source.userId, request, settings, snapshot: null });
+      return { row: { ...row, name: name ?? nameAfter(source, row.id) }, grant };
+    });
+  }
+
+  /** Resolves once each copy is made or has failed. Never rejects. */
+  private async create(copies: readonly NewRow[]): Promise<void> {
+    const creation = creating({ isNew: true });
+    await Promise.all(copies.map(({ row, grant }) => this.operations.runCreation(row, grant, creation)));
   }
 }
 

@@ -1,24 +1,42 @@
 import { Injectable } from '@nestjs/common';
+import { randomInt, randomUUID } from 'node:crypto';
 import { IdempotencyKeys, type OnceOnly } from '../../idempotency';
+import { needsInstallation } from '../../roles';
+import { Clock } from '../../scheduling';
+import type { RequestedEnds, Tier } from '../../tiers';
 import { Capacity } from '../capacity/capacity';
+import type { CreateContainerDto } from '../dto/requests';
 import type { ContainerCreatedView } from '../dto/responses';
+import type { Grant } from '../leases/lease-store';
 import { containerFacts, type ContainerRow } from '../model/container.entity';
+import type { SnapshotRow } from '../model/snapshot.entity';
 import type { WarmSlot } from '../model/warm-slot.entity';
+import { ContainerLeases, type OperationColumns } from '../operations/container-leases';
+import { containerName } from '../operations/steps';
 import { ContainerRepository } from '../rows/container.repository';
+import { Environments } from '../rows/environments';
 import type { CapacityBounds } from '../rows/reserved-capacity';
+import type { SourceSnapshot, Specification } from './specification';
 
-/** A creation that is accepted if there is room for it. */
-interface Accepted {
+/** What the row of a new container follows from, besides its id and lease. */
+interface NewContainer {
   readonly userId: string;
+  readonly request: Pick<CreateContainerDto, 'name' | 'labels' | 'auto_start' | keyof RequestedEnds>;
+  readonly settings: Specification;
+  /** The snapshot that it is made from; null: its image alone. */
+  readonly snapshot: SourceSnapshot | null;
+}
+
+/** The row of a new container, leased by its own creation. */
+export interface NewRow {
+  /** As inserted, once it is: with its node. */
+  row: ContainerRow;
+  readonly grant: Grant;
+}
+
+/** A creation that was checked and resolved, and is accepted if there is room for it. */
+export interface CheckedCreation extends NewContainer {
   readonly tier: string;
-  /** The tier's maximum number of containers. */
-  readonly limit: number;
-  /** On a cluster, the tier's pool of nodes. */
-  readonly pool: string;
-  /** On a cluster, the node that is taken while it has room; null or absent: the one with the most room. */
-  readonly preferred?: string | null;
-  /** What is copied into its volume. */
-  readonly bytes?: number;
   /** With an idempotency key: creates nothing if the key was used. */
   readonly once: OnceOnly | null;
   readonly answerOf: (row: ContainerRow) => ContainerCreatedView;
@@ -38,16 +56,26 @@ export class Insertion {
     private readonly capacity: Capacity,
     private readonly repository: ContainerRepository,
     private readonly keys: IdempotencyKeys,
+    private readonly leases: ContainerLeases,
+    private readonly environments: Environments,
+    private readonly clock: Clock,
   ) {}
 
+  /** Makes a row for {@link insert}, with an id and a lease of its own. */
+  newRow(container: NewContainer): NewRow {
+    const id = randomUUID();
+    const { columns, grant } = this.leases.newLease(id, 'create');
+    return { row: this.rowOf(container, { id, lease: columns }), grant };
+  }
+
   /** @throws DomainError `container_limit_reached`, `name_taken`, `idempotency_key_reused`, `no_capacity` */
-  insert(row: ContainerRow, accepted: Accepted): Promise<Inserted> {
-    const { limit, tier } = accepted;
+  insert(row: ContainerRow, checked: CheckedCreation): Promise<Inserted> {
+    const { tier, settings } = checked;
     const event = { type: 'container_created', data: containerFacts(row) } as const;
-    return this.within(accepted, async (bounds, keep) => {
+    return this.within(checked, async (bounds, keep) => {
       await keep(row);
       // Last, because the insertion locks the reserved capacity, which all users share.
-      return this.repository.insert(row, { limit, tier, event, bounds });
+      return this.repository.insert(row, { limit: settings.limits.containers, tier, event, bounds });
     });
   }
 
@@ -58,19 +86,128 @@ export class Insertion {
    */
   insertWarm(
     rowOf: (slot: WarmSlot) => ContainerRow,
-    accepted: Accepted & { readonly slotKeys: readonly string[] },
+    checked: CheckedCreation,
+    { keys }: { keys: readonly string[] },
   ): Promise<Inserted> {
-    const { userId, limit, slotKeys: keys } = accepted;
-    return this.within(accepted, async (bounds, keep) => {
-      const row = await this.repository.insertWarm(rowOf, { userId, keys, limit, bounds });
+    const { userId, settings } = checked;
+    return this.within(checked, async (bounds, keep) => {
+      const row = await this.repository.insertWarm(rowOf, { userId, keys, limit: settings.limits.containers, bounds });
       // The slot is the container: its id is not known before.
       await keep(row);
       return row;
     });
   }
 
+  /**
+   * Inserts all copies of a container, together with the snapshot that they are made from.
+   *
+   * @param options.insertSnapshot runs its argument in the transaction that inserts the snapshot
+   * @param options.answer the answer to the request
+   * @throws DomainError `container_limit_reached`, `name_taken`, `idempotency_key_reused`, `no_capacity`
+   */
+  async insertCopies<T extends object>(
+    copies: readonly NewRow[],
+    { id: seedSnapshotId, keptLayerMb, layerBytes, nodeId: preferred, userId }: SnapshotRow,
+    options: {
+      readonly tier: Tier;
+      readonly once: OnceOnly | null;
+      readonly answer: T;
+      readonly insertSnapshot: (insertCopies: () => Promise<void>) => Promise<void>;
+    },
+  ): Promise<{ readonly answer: T; readonly isReplayed: boolean }> {
+    const { tier, once, answer, insertSnapshot } = options;
+    const insertAll = async (bounds: CapacityBounds): Promise<void> => {
+      for (const copy of copies) {
+        const row = { ...copy.row, seedSnapshotId, keptLayerMb };
+        const event = { type: 'container_created', data: containerFacts(row) } as const;
+        copy.row = await this.repository.insert(row, { limit: tier.containers, tier: tier.name, event, bounds });
+      }
+    };
+    await this.capacity.assertDisk(layerBytes);
+    return this.capacity.within(
+      (bounds) =>
+        this.keys.once<T>(userId, once, async (keep) => {
+          await keep({ answer, id: copies[0]?.row.id ?? '' });
+          await insertSnapshot(() => insertAll(bounds));
+        }),
+      { preferred, pool: tier.pool },
+    );
+  }
+
+  /** The row of a new container with this id. Its variables are encrypted for the id. */
+  rowOf(
+    { userId, request, settings, snapshot }: NewContainer,
+    { id, lease }: { id: string; lease: OperationColumns },
+  ): ContainerRow {
+    const now = this.clock.now();
+    return {
+      id,
+      userId,
+      name: request.name ?? generateName(),
+      image: settings.image,
+      imageId: null,
+      imageDigest: null,
+      role: settings.role?.name ?? null,
+      roleStatus: needsInstallation(settings.role) ? 'pending' : null,
+      roleClaimId: null,
+      roleClaimHolder: null,
+      roleClaimExpiresAt: null,
+      sealedEnv: this.environments.seal(id, settings.environment),
+      labels: { ...request.labels },
+      memoryMb: settings.resources.memory_mb,
+      cpuShares: settings.resources.cpu_shares,
+      diskMb: settings.resources.disk_mb,
+      network: settings.network,
+      reservedMemoryMb: settings.resources.memory_mb,
+      reservedCpuShares: settings.resources.cpu_shares,
+      meteredSince: null,
+      status: 'creating',
+      statusReason: null,
+      engineId: null,
+      nodeId: null,
+      otherNodeId: null,
+      formerNodeId: null,
+      notMovedBecause: null,
+      unreachableSince: null,
+      generation: 0,
+      seedSnapshotId: snapshot?.id ?? null,
+      keptLayerMb: snapshot?.keptLayerMb ?? 0,
+      templateName: settings.template?.name ?? null,
+      templateVersion: settings.template?.version ?? null,
+      volumeName: containerName(id),
+      runtime: null,
+      ipAddress: null,
+      runStartedAt: null,
+      runSince: null,
+      expiresAt: null,
+      expiryWarnedAt: null,
+      lastUsedAt: now,
+      autoStopSeconds: request.auto_stop_seconds ?? null,
+      idleAction: request.idle_action ?? null,
+      autoDeleteSeconds: request.auto_delete_seconds ?? null,
+      autoStart: request.auto_start ?? false,
+      idleWarnedAt: null,
+      pausedAt: null,
+      stoppedAt: null,
+      deletionWarnedAt: null,
+      start: settings.start,
+      startRun: null,
+      startDueAt: null,
+      startFailures: 0,
+      startReady: null,
+      ...lease,
+      revision: 0,
+      createdAt: now,
+      updatedAt: now,
+      deletedAt: null,
+      purgeAt: null,
+      purgedAt: null,
+      removalPendingSince: null,
+    };
+  }
+
   private within(
-    { userId, pool, preferred = null, bytes = 0, once, answerOf }: Accepted,
+    { userId, settings, snapshot, once, answerOf }: CheckedCreation,
     insert: (bounds: CapacityBounds, keep: Keep) => Promise<ContainerRow>,
   ): Promise<Inserted> {
     return this.capacity.within(
@@ -81,7 +218,32 @@ export class Insertion {
         });
         return isReplayed || !inserted ? { replayed: answer } : { row: inserted, answer };
       },
-      { preferred, pool, bytes },
+      { preferred: snapshot?.nodeId ?? null, pool: settings.limits.pool, bytes: snapshot?.dataBytes ?? 0 },
     );
   }
+}
+
+const QUALITIES = [
+  'amber',
+  'brisk',
+  'calm',
+  'clear',
+  'deep',
+  'early',
+  'fair',
+  'keen',
+  'lucid',
+  'mild',
+  'north',
+  'quiet',
+];
+const THINGS = ['anchor', 'bay', 'beacon', 'buoy', 'cove', 'dock', 'harbor', 'keel', 'mast', 'pier', 'quay', 'tide'];
+
+/** Generates a name for a container whose user gave none, such as `quiet-harbor-4821`. */
+function generateName(): string {
+  return `${pick(QUALITIES)}-${pick(THINGS)}-${String(randomInt(1000, 10_000))}`;
+}
+
+function pick(words: readonly string[]): string {
+  return words[randomInt(words.length)] ?? 'berth';
 }

@@ -1,10 +1,13 @@
 import { Injectable } from '@nestjs/common';
 import { noteProgram } from '../../audit';
-import { invalidParameters } from '../../errors';
-import { ImageCatalog, templateImage, type TemplateRow } from '../../images';
+import { ContainerEngine, isBuiltHere } from '../../engine';
+import { DomainError, invalidParameters } from '../../errors';
+import { IdempotencyKeys, type OnceOnly } from '../../idempotency';
+import { CUSTOM, ImageCatalog, permits, templateImage, TemplateRepository, type TemplateRow } from '../../images';
 import type { NetworkPolicy } from '../../network-policy';
 import { type CatalogRole, RoleCatalog } from '../../roles';
 import { type Resources, type Tier, TiersService } from '../../tiers';
+import type { Caller } from '../access/container-access';
 import type { CreateContainerDto } from '../dto/requests';
 import type { PutTemplateDto } from '../dto/templates';
 import { type ContainerRow, MIB } from '../model/container.entity';
@@ -13,6 +16,8 @@ import { type StartCommand, startCommandOf } from '../model/start-command';
 import { assertDataFits, leastDiskMb } from '../operations/data-volumes';
 import { NetworkPolicies } from '../policies/network-policies';
 import { environmentOf, Environments, type Variables } from '../rows/environments';
+import { SnapshotRepository } from '../rows/snapshot.repository';
+import { SnapshotAccess } from '../snapshots/snapshot-access';
 
 /** The DTO's fields as plain data, so that other modules need not instantiate the class. */
 export type CreateRequest = Readonly<CreateContainerDto>;
@@ -36,18 +41,77 @@ export interface Specification {
   readonly limits: Tier;
 }
 
-/** A {@link Specification} with its variables encrypted for one container. */
-interface SealedSpecification extends Omit<Specification, 'environment'> {
-  readonly sealedEnv: string;
+/** The snapshot that a container is to be made from. */
+export type SourceSnapshot = Pick<SnapshotRow, 'id' | 'nodeId' | 'image' | 'role' | 'dataBytes' | 'keptLayerMb'>;
+
+/** What a container is to be made from, unless an image of the catalogue or of the user is all. */
+interface CreationSource {
+  /** The snapshot, or the template's files. */
+  readonly snapshot: SourceSnapshot | null;
+  readonly template: TemplateRow | null;
 }
 
-/** The snapshot that a container is to be made from. */
-export type Origin = Pick<SnapshotRow, 'id' | 'nodeId' | 'image' | 'role' | 'dataBytes' | 'keptLayerMb'>;
+const IMAGE_ALONE: CreationSource = { snapshot: null, template: null };
 
-/** What a container is to be made from, besides an image. */
-interface Basis {
-  readonly origin: Origin | null;
-  readonly template: TemplateRow | null;
+/** Finds the snapshots and templates that creations name. */
+@Injectable()
+export class CreationSources {
+  constructor(
+    private readonly catalog: ImageCatalog,
+    private readonly templates: TemplateRepository,
+    private readonly snapshots: SnapshotRepository,
+    private readonly access: SnapshotAccess,
+    private readonly engine: ContainerEngine,
+    private readonly keys: IdempotencyKeys,
+  ) {}
+
+  /**
+   * Refuses a user's own image of which its registry says that there is none. While the registry does not answer, the
+   * image may exist, and its pull decides.
+   *
+   * @param image its reference, which the catalogue allows
+   * @param once a creation that was accepted before is not refused
+   * @throws DomainError `invalid_parameters`
+   */
+  async assertOwnImage(image: string, { userId, once }: { userId: string; once: OnceOnly | null }): Promise<void> {
+    // An image that is built on the machine is in no registry.
+    if (isBuiltHere(image)) return;
+    const isAbsent = await this.engine.images.isAbsent(image).catch(() => false);
+    if (!isAbsent || (await this.keys.earlier(userId, once)) !== null) return;
+    throw invalidParameters([{ field: 'custom_image', message: `is in no registry: ${image}` }]);
+  }
+
+  /**
+   * An image of the catalogue takes precedence over a template of its name. A template that the tier does not permit is
+   * as unknown as one that does not exist.
+   *
+   * @throws DomainError `invalid_parameters` if the user's own image is a template's; `snapshot_not_found`,
+   *   `not_authorized`, `snapshot_not_ready`, `node_unavailable`
+   */
+  async of(caller: Caller, request: Readonly<CreateContainerDto>): Promise<CreationSource> {
+    const { image, custom_image: custom, snapshot } = request;
+    if (snapshot != null) return { snapshot: await this.access.findReady(caller, snapshot), template: null };
+    if (custom != null) {
+      if (!this.catalog.has(custom) && (await this.templates.ownsImage(custom))) {
+        throw invalidParameters([
+          { field: 'custom_image', message: "must not be the image of a template: give the template's name" },
+        ]);
+      }
+      return IMAGE_ALONE;
+    }
+    if (image === undefined || image === CUSTOM || this.catalog.find(image) !== undefined) return IMAGE_ALONE;
+    const template = await this.templates.find(image);
+    if (template === null || !permits(template, caller.tier)) return IMAGE_ALONE;
+    return { template, snapshot: template.filesId === null ? null : await this.filesOf(template.filesId) };
+  }
+
+  private async filesOf(id: string): Promise<SnapshotRow> {
+    const files = await this.snapshots.find(id);
+    // The template was replaced meanwhile.
+    if (files === null) throw new DomainError('snapshot_not_found');
+    this.access.assertUsable(files);
+    return files;
+  }
 }
 
 /** Resolves requests for containers with the catalogues of images, roles and tiers. */
@@ -64,18 +128,18 @@ export class Specifications {
   /**
    * What a request gives takes precedence over its template, and that over the tier.
    *
-   * @param options.origin a snapshot in place of an image, or the files of the template
+   * @param options.snapshot a snapshot in place of an image, or the files of the template
    * @throws DomainError `invalid_parameters`: no such image or role, variables given twice, more than the tier
    *   allows, or a network that cannot be enforced here; `exec_not_allowed`: a start command that the tier does not
    *   allow
    */
-  resolve({ tier, origin, template }: Basis & { tier: string }, request: CreateRequest): Specification {
-    const image = template ? template.image : this.imageOf(request, origin);
-    const role = this.roles.resolve(request.role ?? template?.role ?? origin?.role ?? undefined);
+  resolve({ tier, snapshot, template }: CreationSource & { tier: string }, request: CreateRequest): Specification {
+    const image = template ? template.image : this.imageOf(request, snapshot);
+    const role = this.roles.resolve(request.role ?? template?.role ?? snapshot?.role ?? undefined);
     const limits = this.tiers.limitsOf(tier);
-    const resources = this.sizesOf(request, { origin, template, limits });
+    const resources = this.sizesOf(request, { snapshot, template, limits });
     this.tiers.assertWithin(tier, resources, request);
-    if (origin) assertDataFits(spaceOf(origin), resources.disk_mb);
+    if (snapshot) assertDataFits(spaceOf(snapshot), resources.disk_mb);
     if (request.start) {
       this.tiers.assertExec(tier);
       noteProgram(request.start.command);
@@ -83,7 +147,7 @@ export class Specifications {
     const network = this.policies.resolve(tier, request.network ?? template?.network ?? undefined);
     return {
       image,
-      slotImage: slotImageOf(image, { origin, template }),
+      slotImage: slotImageOf(image, { snapshot, template }),
       template,
       role,
       resources,
@@ -97,11 +161,11 @@ export class Specifications {
   /**
    * Checks the settings of a template.
    *
-   * @param origin the snapshot that it is made from; null: an image
+   * @param snapshot the snapshot that it is made from; null: an image
    * @throws DomainError `invalid_parameters`: no such role or tier, sizes that the files do not fit into; or none of
    *   the permitted tiers allows the sizes and the network
    */
-  assertTemplate(template: Readonly<PutTemplateDto>, origin: Origin | null): void {
+  assertTemplate(template: Readonly<PutTemplateDto>, snapshot: SourceSnapshot | null): void {
     this.roles.resolve(template.role);
     const names = this.tiers.all().map(({ name }) => name);
     const permitted = template.tiers ?? names;
@@ -110,7 +174,7 @@ export class Specifications {
     }
     const { memory_mb: memory, cpu_shares: cpu, disk_mb: disk, network } = template;
     const sizes = { memory_mb: memory ?? undefined, cpu_shares: cpu ?? undefined, disk_mb: disk ?? undefined };
-    if (origin && disk != null) assertDataFits(spaceOf(origin), disk);
+    if (snapshot && disk != null) assertDataFits(spaceOf(snapshot), disk);
     const refusals = permitted.map((tier) => {
       try {
         this.tiers.assertWithin(tier, sizes);
@@ -145,38 +209,36 @@ export class Specifications {
     };
   }
 
-  /** @returns the settings for the row of a container: its encrypted variables are bound to its id */
-  seal(id: string, { environment, ...settings }: Specification): SealedSpecification {
-    return { ...settings, sealedEnv: this.environments.seal(id, environment) };
-  }
-
   /** A size of a template is a default, so the tier's maximum bounds it. */
-  private sizesOf(request: CreateRequest, { origin, template, limits }: Basis & { limits: Tier }): Resources {
+  private sizesOf(
+    request: CreateRequest,
+    { snapshot, template, limits }: CreationSource & { limits: Tier },
+  ): Resources {
     const given = {
       memory_mb: request.memory_mb ?? atMost(template?.memoryMb, limits.max.memory_mb),
       cpu_shares: request.cpu_shares ?? atMost(template?.cpuShares, limits.max.cpu_shares),
       disk_mb: request.disk_mb ?? atMost(template?.diskMb, limits.max.disk_mb),
     };
-    const disk = given.disk_mb ?? (origin ? diskFor(origin, limits.default.disk_mb) : undefined);
+    const disk = given.disk_mb ?? (snapshot ? diskFor(snapshot, limits.default.disk_mb) : undefined);
     return this.tiers.resolve(limits.name, { ...given, disk_mb: disk });
   }
 
-  private imageOf({ image, custom_image: customImage }: CreateRequest, origin: Origin | null): string {
-    if (origin === null) return this.images.resolve({ image: image ?? '', customImage: customImage ?? undefined });
+  private imageOf({ image, custom_image: customImage }: CreateRequest, snapshot: SourceSnapshot | null): string {
+    if (snapshot === null) return this.images.resolve({ image: image ?? '', customImage: customImage ?? undefined });
     const given = image !== undefined ? 'image' : customImage !== undefined ? 'custom_image' : null;
-    if (given === null) return origin.image;
+    if (given === null) return snapshot.image;
     throw invalidParameters([{ field: given, message: 'must not be combined with "snapshot", which has an image' }]);
   }
 }
 
 /** The space that the files of a snapshot need on either disk of a container: its volume or its writable layer. */
-function spaceOf({ dataBytes, keptLayerMb }: Origin): number {
+function spaceOf({ dataBytes, keptLayerMb }: SourceSnapshot): number {
   return Math.max(dataBytes, keptLayerMb * MIB);
 }
 
 /** The disk of a creation that does not say how much: at least what the snapshot needs. */
-function diskFor(origin: Origin, standard: number): number {
-  return Math.max(standard, leastDiskMb(spaceOf(origin)));
+function diskFor(snapshot: SourceSnapshot, standard: number): number {
+  return Math.max(standard, leastDiskMb(spaceOf(snapshot)));
 }
 
 function atMost(size: number | null | undefined, most: number): number | undefined {
@@ -184,9 +246,9 @@ function atMost(size: number | null | undefined, most: number): number | undefin
 }
 
 /** A slot has no data yet, and a snapshot is for too few containers to have slots. */
-function slotImageOf(image: string, { origin, template }: Basis): string | null {
+function slotImageOf(image: string, { snapshot, template }: CreationSource): string | null {
   if (template) return template.hasData ? null : templateImage(template);
-  return origin ? null : image;
+  return snapshot ? null : image;
 }
 
 /** The command of a template is its administrator's, so it takes no scope and no right of the tier. */

@@ -448,6 +448,25 @@ export class PatchContainerDto extends PartialType(
   start?: StartPatch | null;
 }
 
+/**
+ * A change of a container's settings; absent ones stay. `isWhole`: its `env`, `labels` and `start` replace the present
+ * ones. Otherwise they are merged with the present ones by key (RFC 7396).
+ */
+export type SettingsPatch =
+  | (Readonly<PatchContainerDto> & { readonly isWhole?: never })
+  | (Readonly<Partial<UpdateContainerDto & ReplaceLabelsDto>> & { readonly isWhole: true });
+
+/** What a whole body changes. Unlike in a merge patch, null variables and a null network count as absent. */
+export function patchOf({ network, env, environment, ...settings }: UpdateContainerDto): SettingsPatch {
+  return {
+    ...settings,
+    ...(network != null && { network }),
+    ...(env != null && { env }),
+    ...(environment != null && { environment }),
+    isWhole: true,
+  };
+}
+
 /** Query of `GET /api/containers/:id/wait`. */
 export class WaitContainerDto {
   @Choice(CONTAINER_STATUSES, { enumName: 'ContainerStatus' })

@@ -7,8 +7,8 @@ import { LOGGER } from '../../logging';
 import { Poll } from '../../scheduling';
 import { containerFacts, type ContainerRow, type Ending } from '../model/container.entity';
 import { ContainerRepository } from '../rows/container.repository';
-import { isBenignConflict } from '../operations/operation-runner';
-import { ContainerOperations } from '../operations/operations';
+import { expiring } from '../operations/expire';
+import { isBenignConflict, OperationRunner } from '../operations/operation-runner';
 import { ExpiryQueries } from './expiry-queries';
 import { planExpiry, RunPolicies, type Run, type Warning } from '../policies/run-policy';
 
@@ -32,7 +32,7 @@ export class ExpiryWatcher implements OnModuleDestroy {
     private readonly due: ExpiryQueries,
     private readonly policies: RunPolicies,
     private readonly repository: ContainerRepository,
-    private readonly operations: ContainerOperations,
+    private readonly operations: OperationRunner,
     private readonly engine: ContainerEngine,
     @Inject(CONFIG) config: Pick<Config, 'LIMIT_CHECK_SECONDS'>,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -99,7 +99,7 @@ export class ExpiryWatcher implements OnModuleDestroy {
     try {
       await this.semaphore.runExclusive(async () => {
         if (this.closed) return;
-        await this.operations.expire(row, ending);
+        await this.operations.run(row, expiring(ending));
         this.logger.info({ container_id: row.id, user_id: row.userId, operation: ending }, 'ended what was due');
       });
     } catch (error) {

@@ -4,7 +4,7 @@ import type { ContainerEngine } from '../../engine';
 import { DomainError } from '../../errors';
 import { Clock } from '../../scheduling';
 import type { ContainerRepository } from '../rows/container.repository';
-import type { ContainerOperations } from '../operations/operations';
+import type { OperationRunner } from '../operations/operation-runner';
 import { Evacuation } from './evacuation';
 import type { NodeRepository } from '../nodes/node.repository';
 
@@ -25,7 +25,7 @@ it('what could not be moved must be tried again after half a minute, and then no
   };
   const repository = { findById: (id: string) => Promise.resolve({ id, nodeId: 'node', operation: null }) };
   const operations = {
-    move: ({ id }: { id: string }) => {
+    run: ({ id }: { id: string }) => {
       tried.push(id);
       return Promise.reject(new DomainError('no_capacity'));
     },
@@ -34,7 +34,7 @@ it('what could not be moved must be tried again after half a minute, and then no
     { nodes: { answers: () => true, list: () => [] } } as unknown as ContainerEngine,
     nodes as unknown as NodeRepository,
     repository as unknown as ContainerRepository,
-    operations as unknown as ContainerOperations,
+    operations as unknown as OperationRunner,
     { recordSystem: () => Promise.resolve() } as unknown as AuditLog,
     new Clock(),
     pino({ level: 'silent' }),

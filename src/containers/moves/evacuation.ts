@@ -7,8 +7,8 @@ import { LOGGER } from '../../logging';
 import { Clock, Poll } from '../../scheduling';
 import type { ContainerRow } from '../model/container.entity';
 import { ContainerRepository } from '../rows/container.repository';
-import { isBenignConflict } from '../operations/operation-runner';
-import { ContainerOperations } from '../operations/operations';
+import { moving } from '../operations/move';
+import { isBenignConflict, OperationRunner } from '../operations/operation-runner';
 import { NodeRepository } from '../nodes/node.repository';
 
 const EVERY_MS = 2_000;
@@ -35,7 +35,7 @@ export class Evacuation implements OnModuleDestroy {
     private readonly engine: ContainerEngine,
     private readonly nodes: NodeRepository,
     private readonly repository: ContainerRepository,
-    private readonly operations: ContainerOperations,
+    private readonly operations: OperationRunner,
     private readonly audit: AuditLog,
     private readonly clock: Clock,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -97,7 +97,7 @@ export class Evacuation implements OnModuleDestroy {
     const row = await this.repository.findById(id);
     if (row?.nodeId !== node || row.operation !== null) return;
     try {
-      await this.operations.move(row, {}, { waitMs: 0 });
+      await this.operations.run(row, moving({}, { waitMs: 0 }));
       this.nextTry.delete(id);
       await this.record(row, 'ok');
       this.logger.info({ container_id: id, node: this.nameOf(node) }, 'moved from a drained node');

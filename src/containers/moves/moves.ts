@@ -6,7 +6,8 @@ import { type ContainerRow } from '../model/container.entity';
 import { ContainerRepository } from '../rows/container.repository';
 import { type ContainerMovedView, moved } from '../dto/responses';
 import { RunPolicies } from '../policies/run-policy';
-import { ContainerOperations } from '../operations/operations';
+import { moving } from '../operations/move';
+import { OperationRunner } from '../operations/operation-runner';
 import type { NodeRow } from '../model/node.entity';
 import { NodeRepository } from '../nodes/node.repository';
 
@@ -18,20 +19,23 @@ export class Moves {
     private readonly repository: ContainerRepository,
     private readonly nodes: NodeRepository,
     private readonly policies: RunPolicies,
-    private readonly operations: ContainerOperations,
+    private readonly operations: OperationRunner,
   ) {}
 
   /**
    * @param name the target node's name or id; absent: the node with the most room
    * @throws DomainError `container_not_found`, `ambiguous_id`, `not_clustered`, `node_not_found`, `same_node`,
-   *   `wrong_pool`, and as {@link ContainerOperations.move}
+   *   `wrong_pool`, and as {@link moving}
    */
   async move(id: string, name?: string): Promise<ContainerMovedView> {
     const row = await findForOperator(this.repository, id);
     if (this.engine.nodes.list() === null) throw new DomainError('not_clustered');
     const target = name === undefined ? null : await this.target(row, name);
     try {
-      const { row: after, ...done } = await this.operations.move(row, target === null ? {} : { node: target.id });
+      const { row: after, ...done } = await this.operations.run(
+        row,
+        moving(target === null ? {} : { node: target.id }),
+      );
       const names = await this.repository.nodeNames([after]);
       return moved(after, { node: names.get(after.nodeId ?? '') ?? '', ...done });
     } catch (error) {

@@ -5,10 +5,10 @@ import { DomainError } from '../../errors';
 import { ImageCatalog } from '../../images';
 import { LOGGER } from '../../logging';
 import { Placement } from '../capacity/placement';
+import type { Ending, Verb } from '../model/container.entity';
 import type { OperationLease } from './operation-lease';
 import { SickNodes } from '../capacity/sick-nodes';
-import type { Facts } from './executor';
-import type { PlanInput } from './plan';
+import type { StepResults } from './executor';
 import { Recovery } from './recovery';
 
 /**
@@ -54,11 +54,11 @@ export class CreationPlacement {
    * @param isNew whether nothing has been done in Docker for the row yet
    * @returns null on a single machine, for a container with data on its node, and for an operation that creates nothing
    */
-  of(lease: OperationLease, { verb, isNew }: Pick<PlanInput, 'verb' | 'isNew'>): PlacedCreation | null {
+  of(lease: OperationLease, { verb, isNew }: { verb: Verb | Ending; isNew: boolean }): PlacedCreation | null {
     const { engineId, nodeId, formerNodeId, seedSnapshotId } = lease.row;
     const hasData = engineId !== null || seedSnapshotId !== null || (formerNodeId !== null && formerNodeId === nodeId);
     const isCreation = verb === 'create' || (verb === 'start' && !hasData);
-    return isCreation && this.engine.nodes.list() !== null ? new PlacedCreation(this, lease, isNew === true) : null;
+    return isCreation && this.engine.nodes.list() !== null ? new PlacedCreation(this, lease, isNew) : null;
   }
 }
 
@@ -97,7 +97,7 @@ class PlacedCreation {
    * @returns false if the creation must fail; it stays placed on its node
    * @throws LeaseLostError, the database's error
    */
-  async moveOn(error: unknown, { failedAt, wasStartAsked }: Facts): Promise<boolean> {
+  async moveOn(error: unknown, { failedAt, wasStartAsked }: StepResults): Promise<boolean> {
     this.mayRun ||= wasStartAsked === true;
     const { nodeId: node, image } = this.lease.row;
     if (!(error instanceof EngineError) || node === null || !OF_THE_NODE.includes(error.code)) return false;

@@ -5,7 +5,6 @@ import { type Config, CONFIG } from '../../config';
 import {
   ContainerEngine,
   EngineError,
-  isHalfGone,
   layerImage,
   Listed,
   ListedVolume,
@@ -29,7 +28,7 @@ import {
   type LayerToKeep,
   movedVolumeName,
   type Seed,
-} from './plan';
+} from './steps';
 
 /**
  * A volume needs more room than its data: for file-system metadata (a copy can be slightly larger than its source), and
@@ -352,7 +351,7 @@ export class DataVolumes {
 
   private async layerOf(row: ContainerRow): Promise<WrittenLayer | null> {
     const observed = row.engineId === null ? null : await this.engine.containers.inspect(row.engineId);
-    if (observed === null || isHalfGone(observed.state)) return null;
+    if (observed === null || observed.state === 'broken') return null;
     const isKept = await this.engine.layers.persist({ name: observed.imageId, node: row.nodeId });
     return isKept ? this.engine.layers.measure(observed.engineId) : null;
   }

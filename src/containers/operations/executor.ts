@@ -11,6 +11,7 @@ import {
   ObservedContainer,
   PullProgress,
 } from '../../engine';
+import { DomainError } from '../../errors';
 import { ImageStore, type UsableImage } from '../../images';
 import { inSpan } from '../../tracing';
 import { CopyTurns } from '../leases/copy-turns';
@@ -18,11 +19,11 @@ import { type ContainerRow, isUp, keptWith } from '../model/container.entity';
 import { RunPolicies, type RunPolicy } from '../policies/run-policy';
 import { Instance } from '../rows/instance';
 import { KnownEngine } from '../nodes/known-engine';
-import type { ContainerLimits, Seed, Step, Target } from './plan';
+import type { ContainerLimits, Seed, Step, Target } from './steps';
 import { ProvenImages } from './proven-images';
 
 /** Findings of the executed steps; input to the outcome. */
-export interface Facts {
+export interface StepResults {
   /** The Docker id of the new container. */
   replacementId?: string;
   generation?: number;
@@ -104,10 +105,15 @@ const NOT_SUSPENDED = 'the container was not suspended while its snapshot was ma
 const NOT_UP = 'the container did not stay up';
 
 /** The writable layer of a container was written to after it had been found unwritten. */
-export class LayerWrittenError extends EngineError {
+class LayerWrittenError extends EngineError {
   constructor() {
     super('copy_failed', 'the container wrote outside its home before it was stopped or suspended');
   }
+}
+
+/** Whether an operation failed because a layer was written to meanwhile: its next plan keeps the layer. */
+export function isLayerWritten(error: unknown): boolean {
+  return error instanceof DomainError && error.cause instanceof LayerWrittenError;
 }
 
 /** Builds the specs that containers are created from. */
@@ -118,8 +124,8 @@ export class ContainerSpecs {
     private readonly policies: RunPolicies,
   ) {}
 
-  async of(step: CreateStep, { row, resources }: Execution, facts: Facts): Promise<ContainerSpec> {
-    const { image, processes, committedBytes = 0 } = facts;
+  async of(step: CreateStep, { row, resources }: Execution, results: StepResults): Promise<ContainerSpec> {
+    const { image, processes, committedBytes = 0 } = results;
     return {
       name: step.name,
       hostname: resources.name ?? row.name,
@@ -163,40 +169,44 @@ export class StepExecutor {
   ) {}
 
   /**
-   * @returns `facts`, with the steps' findings
+   * @returns `results`, with the steps' findings
    * @throws EngineError of the first failed step; the errors of `assertWanted`
    */
-  async execute(steps: readonly Step[], execution: Execution, facts: Facts = {}): Promise<Facts> {
+  async execute(steps: readonly Step[], execution: Execution, results: StepResults = {}): Promise<StepResults> {
     // Taken before the container is stopped or suspended: it does not wait in that state.
     const isHalted = doesAny(steps, ['pause_container', 'stop_container']);
     if (execution.hasTurn !== true && isHalted && doesAny(steps, ['copy_volume'])) {
-      const work = (): Promise<Facts> => this.execute(steps, { ...execution, hasTurn: true }, facts);
+      const work = (): Promise<StepResults> => this.execute(steps, { ...execution, hasTurn: true }, results);
       return this.turns.run(execution.row, { assertWanted: execution.assertWanted, work });
     }
     for (const step of steps) {
       await execution.assertWanted();
       if (step.do === 'in_parallel') {
-        await this.inParallel(step.branches, execution, facts);
+        await this.inParallel(step.branches, execution, results);
       } else {
         execution.onStep?.(step);
         try {
           const about = { container_id: execution.row.id };
-          await inSpan(`step ${step.do}`, about, () => this.perform(step, execution, facts));
+          await inSpan(`step ${step.do}`, about, () => this.perform(step, execution, results));
         } catch (error) {
-          facts.failedAt ??= step.do;
+          results.failedAt ??= step.do;
           throw error;
         }
       }
     }
     await execution.assertWanted();
-    return facts;
+    return results;
   }
 
   /**
    * If one branch fails, the others stop before their next step, and are awaited: no call may still be running in
    * Docker when a rollback begins.
    */
-  private async inParallel(branches: readonly (readonly Step[])[], execution: Execution, facts: Facts): Promise<void> {
+  private async inParallel(
+    branches: readonly (readonly Step[])[],
+    execution: Execution,
+    results: StepResults,
+  ): Promise<void> {
     const failed = new AbortController();
     const branch: Execution = {
       ...execution,
@@ -207,17 +217,17 @@ export class StepExecutor {
       signal: execution.signal ? AbortSignal.any([execution.signal, failed.signal]) : failed.signal,
     };
     const run = (steps: readonly Step[]): Promise<unknown> =>
-      this.execute(steps, branch, facts).catch((error: unknown) => failed.abort(error));
+      this.execute(steps, branch, results).catch((error: unknown) => failed.abort(error));
     await Promise.all(branches.map(run));
     // The reason is the error of the branch that failed first.
     failed.signal.throwIfAborted();
   }
 
-  private async perform(step: SingleStep, execution: Execution, facts: Facts): Promise<void> {
+  private async perform(step: SingleStep, execution: Execution, results: StepResults): Promise<void> {
     const { row } = execution;
     switch (step.do) {
       case 'ensure_image':
-        facts.image = await this.ensureImage(execution, step.node);
+        results.image = await this.ensureImage(execution, step.node);
         return;
       case 'ensure_volume': {
         await this.assertKnown(row);
@@ -229,79 +239,80 @@ export class StepExecutor {
           this.engine.volumes.ensure(volume),
           this.specs.processesOf(row),
         ]);
-        facts.volumeExisted = existed;
-        facts.processes = processes;
+        results.volumeExisted = existed;
+        results.processes = processes;
         return;
       }
       case 'create_container':
         // Docker silently creates a missing volume, so this must be the Docker that the volume was in.
-        if (!step.sawCurrent && facts.volumeExisted === undefined) await this.assertKnown(row);
-        facts.replacementId = await this.create(step, execution, facts);
-        facts.generation = step.generation;
-        facts.runtime = this.engine.host.capabilities.runtime;
+        if (!step.sawCurrent && results.volumeExisted === undefined) await this.assertKnown(row);
+        results.replacementId = await this.createContainer(step, execution, results);
+        results.generation = step.generation;
+        results.runtime = this.engine.host.capabilities.runtime;
         return;
       case 'start_container':
-        facts.wasRunning = await this.startKnowing(step.target, row, facts);
+        results.wasRunning = await this.startKnowing(step.target, row, results);
         return;
       case 'pause_container':
-        facts.suspendedAt = performance.now();
-        await this.engine.containers.pause(target(step.target, row, facts));
+        results.suspendedAt = performance.now();
+        await this.engine.containers.pause(target(step.target, row, results));
         return;
       case 'unpause_container':
-        await this.engine.containers.unpause(target(step.target, row, facts));
-        facts.wasRunning = true;
-        if (facts.suspendedAt !== undefined) facts.suspendedMs = Math.round(performance.now() - facts.suspendedAt);
+        await this.engine.containers.unpause(target(step.target, row, results));
+        results.wasRunning = true;
+        if (results.suspendedAt !== undefined)
+          results.suspendedMs = Math.round(performance.now() - results.suspendedAt);
         return;
       case 'stop_container':
-        facts.stopFound = await this.stop(target(step.target, row, facts));
+        results.stopFound = await this.stop(target(step.target, row, results));
         return;
       case 'confirm_running':
-        await this.confirmRunning(target(step.target, row, facts), { step, facts });
+        await this.confirmRunning(target(step.target, row, results), { step, results });
         return;
       case 'copy_volume':
-        facts.copiedBytes = await this.copyInTurn(step, execution);
-        facts.volumeName = step.to;
+        results.copiedBytes = await this.copyInTurn(step, execution);
+        results.volumeName = step.to;
         return;
       case 'await_seed':
         await execution.seed?.untilMade?.(execution.assertWanted);
         return;
       case 'confirm_unwritten':
-        await this.confirmUnwritten(target(step.target, row, facts));
+        await this.confirmUnwritten(target(step.target, row, results));
         return;
       case 'commit_layer': {
         const { reference } = step;
-        const engineId = target('current', row, facts);
+        const engineId = target('current', row, results);
         const { mostLayerBytes: mostBytes = 0 } = execution;
         const layer = await this.engine.layers.commit({ engineId, reference, mostBytes, ...signalOf(execution) });
-        this.noteLayer(layer, row, facts);
-        facts.committedBytes = layer.bytes;
+        this.noteLayer(layer, row, results);
+        results.committedBytes = layer.bytes;
         execution.onLayer?.(layer);
         return;
       }
       case 'flatten_layer': {
         const { reference } = step;
         const flat = await this.engine.layers.flatten({ reference, node: row.nodeId, ...signalOf(execution) });
-        if (flat !== null) this.noteLayer(flat, row, facts);
+        if (flat !== null) this.noteLayer(flat, row, results);
         return;
       }
       case 'copy_layer': {
-        const { reference, imageId = facts.layer?.imageId, fromNode = row.nodeId, node = row.nodeId } = step;
+        const { reference, imageId = results.layer?.imageId, fromNode = row.nodeId, node = row.nodeId } = step;
         if (imageId === undefined) throw new Error('a plan copies a layer before there is one');
         const layer = { imageId, reference, node: fromNode, toNode: node, ...signalOf(execution) };
         await this.engine.nodes.copyLayer(layer);
         return;
       }
       case 'confirm_paused':
-        await this.confirmPaused(target(step.target, row, facts));
+        await this.confirmPaused(target(step.target, row, results));
         return;
       case 'confirm_stopped':
-        await this.confirmStopped(target(step.target, row, facts));
+        await this.confirmStopped(target(step.target, row, results));
         return;
       case 'remove_container':
-        await this.engine.containers.remove(target(step.target, row, facts));
+        await this.engine.containers.remove(target(step.target, row, results));
         return;
       case 'rename_container':
-        await this.engine.containers.rename(target(step.target, row, facts), step.name);
+        await this.engine.containers.rename(target(step.target, row, results), step.name);
         return;
       case 'remove_volume':
         await this.engine.volumes.remove(step.volume, row.nodeId);
@@ -310,10 +321,10 @@ export class StepExecutor {
   }
 
   /** A container that is created afterwards is created from the layer, which needs no other proof if it runs. */
-  private noteLayer(layer: LayerImage, { status }: ContainerRow, facts: Facts): void {
+  private noteLayer(layer: LayerImage, { status }: ContainerRow, results: StepResults): void {
     const { imageId } = layer;
-    facts.layer = layer;
-    facts.image = { name: imageId, version: { id: imageId, digest: null }, isChanged: false };
+    results.layer = layer;
+    results.image = { name: imageId, version: { id: imageId, digest: null }, isChanged: false };
     if (isUp(status)) this.proven.add({ imageId, runtime: this.engine.host.capabilities.runtime });
   }
 
@@ -356,35 +367,35 @@ export class StepExecutor {
       : this.images.forRecreation(row, options);
   }
 
-  private async create(step: CreateStep, execution: Execution, facts: Facts): Promise<string> {
+  private async createContainer(step: CreateStep, execution: Execution, results: StepResults): Promise<string> {
     try {
-      return await this.engine.containers.create(await this.specs.of(step, execution, facts));
+      return await this.engine.containers.create(await this.specs.of(step, execution, results));
     } catch (error) {
       // A layer cannot be had again; without it, the container would silently lose its files.
-      const isOnLayer = facts.layer !== undefined;
+      const isOnLayer = results.layer !== undefined;
       if (!(error instanceof EngineError) || error.code !== 'image_not_found' || isOnLayer) throw error;
       // The image was removed since it was found: by an operator, or as unused by a process that read the rows before
       // this row was inserted.
-      facts.image = await this.ensureImage(execution, step.node);
-      return this.engine.containers.create(await this.specs.of(step, execution, facts));
+      results.image = await this.ensureImage(execution, step.node);
+      return this.engine.containers.create(await this.specs.of(step, execution, results));
     }
   }
 
   /** Reads the policy, which the outcome of a new run needs, while Docker starts the container: that costs no time. */
-  private async startKnowing(which: Target, row: ContainerRow, facts: Facts): Promise<boolean> {
+  private async startKnowing(which: Target, row: ContainerRow, results: StepResults): Promise<boolean> {
     const policy = row.status === 'running' ? undefined : this.specs.policyOf(row);
     // Keeps a failed read from being an unhandled rejection while Docker's answer is awaited.
     policy?.catch(() => undefined);
-    const outcome = await this.start(which, row, facts);
-    if (policy) facts.policy = await policy;
+    const outcome = await this.start(which, row, results);
+    if (policy) results.policy = await policy;
     return outcome === 'already_running';
   }
 
-  private start(which: Target, row: ContainerRow, facts: Facts): Promise<'started' | 'already_running'> {
+  private start(which: Target, row: ContainerRow, results: StepResults): Promise<'started' | 'already_running'> {
     // Not new after a copy: the copy may take minutes, in which the replacement can be disconnected from its network.
-    const isNew = which === 'replacement' && facts.volumeName === undefined;
-    if (which === 'replacement' && this.engine.nodes.answers(row.nodeId)) facts.wasStartAsked = true;
-    return this.engine.containers.start(target(which, row, facts), { isNew });
+    const isNew = which === 'replacement' && results.volumeName === undefined;
+    if (which === 'replacement' && this.engine.nodes.answers(row.nodeId)) results.wasStartAsked = true;
+    return this.engine.containers.start(target(which, row, results), { isNew });
   }
 
   private async stop(engineId: string): Promise<'running' | 'stopped' | 'missing'> {
@@ -412,7 +423,10 @@ export class StepExecutor {
     if (layer?.isWritten === true) throw new LayerWrittenError();
   }
 
-  private async confirmRunning(engineId: string, { step, facts }: { step: ConfirmStep; facts: Facts }): Promise<void> {
+  private async confirmRunning(
+    engineId: string,
+    { step, results }: { step: ConfirmStep; results: StepResults },
+  ): Promise<void> {
     const end = performance.now() + WATCH_MS;
     let run: string | null = null;
     for (;;) {
@@ -426,7 +440,7 @@ export class StepExecutor {
       const isProven = step.by === 'one_look' || this.proven.covers(observed);
       if (isProven || performance.now() >= end) {
         if (!isProven) this.proven.add(observed);
-        facts.observed = observed;
+        results.observed = observed;
         return;
       }
       await delay(Math.min(CONFIRM_EVERY_MS, end - performance.now()));
@@ -441,8 +455,8 @@ function doesAny(steps: readonly Step[], calls: readonly Step['do'][]): boolean 
   );
 }
 
-function target(which: Target, row: ContainerRow, facts: Facts): string {
-  const engineId = which === 'current' ? row.engineId : facts.replacementId;
+function target(which: Target, row: ContainerRow, results: StepResults): string {
+  const engineId = which === 'current' ? row.engineId : results.replacementId;
   if (engineId == null) throw new Error(`a plan names the ${which} container before there is one`);
   return engineId;
 }

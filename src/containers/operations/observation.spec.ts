@@ -135,8 +135,12 @@ describe('a running row', () => {
       ['stopped', 'container_stopped oom 137'],
     ],
     ['is gone', null, null, ['stopped', 'container_stopped missing']],
-    ['is being removed', observed('removing'), { exitCode: 137, oom: false }, ['stopped', 'container_stopped missing']],
-    ['was all but removed', observed('dead'), { exitCode: 137, oom: false }, ['stopped', 'container_stopped missing']],
+    [
+      'was all but removed',
+      observed('broken'),
+      { exitCode: 137, oom: false },
+      ['stopped', 'container_stopped missing'],
+    ],
   ])('must follow a container that %s', (_what, seen, death, expected) => {
     expect(follow(row('running'), seen, death)).toEqual(expected);
   });
@@ -191,12 +195,9 @@ describe('a stopped row', () => {
     expect(follow(row('stopped', null), observed('paused'))).toEqual(['paused', ...events]);
   });
 
-  it.each<EngineState>(['exited', 'created', 'dead', 'removing', 'restarting'])(
-    'must stay as it is for %s',
-    (state) => {
-      expect(follow(row('stopped', null), observed(state))).toBeNull();
-    },
-  );
+  it.each<EngineState>(['exited', 'created', 'broken', 'restarting'])('must stay as it is for %s', (state) => {
+    expect(follow(row('stopped', null), observed(state))).toBeNull();
+  });
 
   it('must stay as it is when the container is gone: it is recreated when it is started', () => {
     expect(follow(row('stopped', null), null)).toBeNull();
@@ -219,7 +220,7 @@ describe('the run of a row', () => {
   it('must end with the container, but wait for one that vanished', () => {
     const over = { runSince: null, expiresAt: null, expiryWarnedAt: null };
     expect(patched({ ...row('running'), ...run }, observed('exited'))).toMatchObject(over);
-    for (const gone of [null, observed('removing'), observed('dead')]) {
+    for (const gone of [null, observed('broken')]) {
       const patch = patched({ ...row('running'), ...run }, gone);
       expect(patch).toMatchObject({ status: 'stopped', statusReason: 'missing' });
       expect(Object.keys(patch as object)).toEqual(expect.not.arrayContaining(Object.keys(run)));

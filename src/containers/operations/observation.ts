@@ -1,4 +1,4 @@
-import { isHalfGone, type ObservedContainer } from '../../engine';
+import { type ObservedContainer } from '../../engine';
 import { containerFacts, type ContainerRow, isUp, type StopReason } from '../model/container.entity';
 import type { ContainerPatch } from '../rows/container.repository';
 import { newRun, NO_RUN, type RunPolicy } from '../policies/run-policy';
@@ -115,7 +115,7 @@ function endOf(
   observed: ObservedContainer | null,
   death: DeathHint | null,
 ): { reason: StopReason; exitCode: number | null } {
-  if (observed === null || isHalfGone(observed.state)) return { reason: 'missing', exitCode: null };
+  if (observed === null || observed.state === 'broken') return { reason: 'missing', exitCode: null };
   const exitCode = death?.exitCode ?? observed.exitCode;
   // Docker's flag is also set if the kernel killed only one process and the container survived. It counts only together
   // with the exit code of SIGKILL.

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { ContainerEngine, containerFields, EngineError, type EngineErrorCode, saysNotRunning } from '../../engine';
+import { ContainerEngine, containerFields, EngineError, saysNotRunning } from '../../engine';
 import { databaseFault, DomainError, ErrorCode, type FailureReason } from '../../errors';
 import type { EventDraft } from '../../events';
 import { LOGGER } from '../../logging';
@@ -11,77 +11,20 @@ import type { Grant } from '../leases/lease-store';
 import { ContainerLeases } from './container-leases';
 import { OperationLease } from './operation-lease';
 import { CreationPlacement } from './creation-placement';
-import { type Execution, type Facts, StepExecutor } from './executor';
+import { type Execution, StepExecutor, type StepResults } from './executor';
+import { type Completed, OperationContext, type OperationDefinition, type PlannedOperation } from './operation';
 import { type Outcome, supersededOutcome } from './outcome';
-import { type ObservedState, type Plan, type PlanInput, planOperation } from './plan';
 import { ProgressReporter } from './progress';
-import { Recovery } from './recovery';
 import { RunningWork } from './running-work';
-
-/** The container's state that a refused start implies. */
-const STATE_AFTER: Readonly<Partial<Record<EngineErrorCode, ObservedState>>> = {
-  container_not_found: 'missing',
-  container_paused: 'paused',
-  container_broken: 'dead',
-  // It can be started, but is of an earlier version.
-  restart_required: 'dead',
-};
+import type { ObservedState, Plan } from './steps';
 
 /** Maximum plans made for one operation when Docker contradicts their assumptions; a new node starts a new count. */
 const MAX_PLANS = 3;
 
-/** What an operation is to do in Docker, and what its success writes. */
-export interface Course {
-  readonly plan: Omit<PlanInput, 'row' | 'observed'>;
-  /** Called if the plan failed in Docker: whether the operation has succeeded nevertheless. */
-  readonly hasSucceeded?: () => Promise<boolean>;
-  /** Called before a container is replaced that Docker can never start again. */
-  readonly onBroken?: (code: EngineErrorCode) => Promise<void>;
-  /** See {@link Execution}. */
-  readonly mostLayerBytes?: number;
-  /** Told of the progress, in place of the emission of `container_progress`. */
-  readonly listeners?: Pick<Execution, 'onStep' | 'onCopy' | 'onLayer'>;
-  /** Called once the plan has been executed. */
-  readonly outcome: (facts: Facts) => Outcome | Promise<Outcome>;
-  /**
-   * If present, the plan's cleanup runs after the outcome is written, before the lease ends with this. If absent, the
-   * cleanup runs in the background, after the lease has ended with the outcome.
-   */
-  readonly afterCleanup?: Outcome;
-  /** Called with the row after the commit; must not throw. */
-  readonly onCommitted?: (row: ContainerRow) => void;
-}
-
-/** An operation as data. */
-export interface OperationDefinition {
-  readonly verb: Verb | Ending;
-  /** The error of a failure, if it is not the verb's. */
-  readonly failure?: ErrorCode;
-  /** Called first: the outcome if the operation changes nothing in Docker, null if it does. May refuse by an error. */
-  readonly ofRowAlone?: (row: ContainerRow) => Outcome | null;
-  /** Called once no abandoned operation is left. @returns a course; or the outcome, if Docker has nothing to do */
-  readonly prepare: (lease: OperationLease) => Promise<Course | { readonly write: Outcome }>;
-  /**
-   * The outcome if Docker refuses or does not answer. If present, the operation runs even if the node does not answer,
-   * or an abandoned operation cannot be recovered.
-   */
-  readonly ifRefused?: (row: ContainerRow) => Outcome;
-}
-
-/** What a successful operation has done. */
-export interface Done {
-  /** The row as committed. */
-  readonly row: ContainerRow;
-  /** The row before the outcome. */
-  readonly before: ContainerRow;
-  /** The findings of the executed steps; empty if there were none. */
-  readonly facts: Facts;
-}
-
 /** A plan that was executed, and the progress that must be written with the outcome. */
 interface Executed {
-  readonly plan: Plan;
-  readonly facts: Facts;
+  readonly cleanup: Plan['cleanup'];
+  readonly results: StepResults;
   readonly progress: readonly EventDraft[];
 }
 
@@ -103,7 +46,7 @@ export class OperationRunner {
     private readonly leases: ContainerLeases,
     private readonly engine: ContainerEngine,
     private readonly executor: StepExecutor,
-    private readonly recovery: Recovery,
+    private readonly context: OperationContext,
     private readonly placement: CreationPlacement,
     private readonly work: RunningWork,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -113,22 +56,15 @@ export class OperationRunner {
    * Runs an operation from its lease to its outcome. A failure is rolled back before this rejects, or left to the next
    * lease holder if the rollback fails too.
    *
-   * @param options.waitMs how long to wait for another operation; by default `OPERATION_WAIT_SECONDS`
    * @throws DomainError `operation_in_progress`, `container_not_found`, and the verb's own failure
    */
-  async run(
-    row: ContainerRow,
-    operation: OperationDefinition,
-    { waitMs }: { waitMs?: number | undefined } = {},
-  ): Promise<Done> {
-    const { verb, ofRowAlone, ifRefused } = operation;
-    if (!ofRowAlone && !ifRefused) {
-      this.assertAnswers(row);
-      const isToStop = (verb === 'stop' || verb === 'delete') && isUp(row.status) && row.operation === null;
-      // Sends the inspection that the stop needs; Docker answers it while the lease is written.
-      if (isToStop && row.engineId !== null) await this.engine.containers.expectStop(row.engineId);
+  async run<Result>(row: ContainerRow, operation: OperationDefinition<Result>): Promise<Result> {
+    try {
+      return operation.result(await this.runOnce(row, operation));
+    } catch (error) {
+      if (operation.isRepeatedAfter?.(error) !== true) throw error;
+      return operation.result(await this.runOnce(row, operation));
     }
-    return this.work.measured(verb, async () => this.perform(await this.leases.acquire(row, verb, waitMs), operation));
   }
 
   /**
@@ -143,12 +79,12 @@ export class OperationRunner {
   }
 
   /**
-   * Runs the creation of a row that was inserted with its lease. It has no waiting caller: a failure is logged, and
-   * recorded in the row and its event. Never throws.
+   * Runs the creation of a row that was inserted with its lease. It has no waiting caller: progress is emitted, and a
+   * failure is logged, and recorded in the row and its event. Never throws.
    */
-  async runInserted(row: ContainerRow, grant: Grant, operation: OperationDefinition): Promise<void> {
+  async runCreation(row: ContainerRow, grant: Grant, operation: OperationDefinition<unknown>): Promise<void> {
     try {
-      await this.work.track(async () => this.create(await this.leases.adopt(row, grant), operation));
+      await this.work.track(async () => this.attemptCreation(await this.leases.adopt(row, grant), operation));
     } catch (error) {
       this.logger.error({ err: error, container_id: row.id }, 'container creation failed unexpectedly');
     }
@@ -160,13 +96,13 @@ export class OperationRunner {
    *
    * @throws DomainError like {@link run}, except if a creation fails again
    */
-  async resume(row: ContainerRow, operation: OperationDefinition): Promise<void> {
+  async runAbandoned(row: ContainerRow, operation: OperationDefinition<unknown>): Promise<void> {
     const { verb } = operation;
     this.assertAnswers(row);
     await this.work.track(async () => {
       const lease = await this.leases.acquire(row, verb, 0);
-      if (lease.interrupted !== verb) await this.recovery.release(lease);
-      else if (verb === 'create') await this.create(lease, operation);
+      if (lease.interrupted !== verb) await this.context.recovery.release(lease);
+      else if (verb === 'create') await this.attemptCreation(lease, operation);
       else await this.work.measured(verb, () => this.perform(lease, operation));
     });
   }
@@ -183,17 +119,28 @@ export class OperationRunner {
       const lease = await this.leases.acquire(row, 'reconcile', 0);
       const interrupted = lease.interrupted ?? 'reconcile';
       try {
-        await this.recovery.recover(lease, interrupted);
+        await this.context.recovery.recover(lease, interrupted);
         // The operation that superseded a creation may have been interrupted before it marked the creation as failed.
         await lease.commit(supersededOutcome(lease.row));
       } catch (error) {
-        await this.recovery.leaveForRetry(lease, interrupted);
+        await this.context.recovery.leaveForRetry(lease, interrupted);
         throw error;
       }
     });
   }
 
-  private async create(lease: OperationLease, operation: OperationDefinition): Promise<void> {
+  private async runOnce(row: ContainerRow, operation: OperationDefinition<unknown>): Promise<Completed> {
+    const { verb, waitMs, ofRowAlone, ifRefused } = operation;
+    if (!ofRowAlone && !ifRefused) {
+      this.assertAnswers(row);
+      const isToStop = (verb === 'stop' || verb === 'delete') && isUp(row.status) && row.operation === null;
+      // Sends the inspection that the stop needs; Docker answers it while the lease is written.
+      if (isToStop && row.engineId !== null) await this.engine.containers.expectStop(row.engineId);
+    }
+    return this.work.measured(verb, async () => this.perform(await this.leases.acquire(row, verb, waitMs), operation));
+  }
+
+  private async attemptCreation(lease: OperationLease, operation: OperationDefinition<unknown>): Promise<void> {
     try {
       await this.work.measured('create', () => this.perform(lease, operation));
     } catch {
@@ -210,31 +157,27 @@ export class OperationRunner {
   }
 
   /** Ends the lease: with the outcome, or with the rollback if anything fails. @throws DomainError */
-  private async perform(lease: OperationLease, operation: OperationDefinition): Promise<Done> {
+  private async perform(lease: OperationLease, operation: OperationDefinition<unknown>): Promise<Completed> {
     const { verb, ofRowAlone, ifRefused } = operation;
-    const alone = await this.orRelease(lease, () => ofRowAlone?.(lease.row) ?? null);
-    if (alone !== null) return this.writeAlone(lease, alone);
-    if (ifRefused) await this.recovery.recoverIfPossible(lease, verb);
+    let alone: Outcome | null;
     try {
-      await this.recovery.recoverAbandoned(lease, verb);
+      alone = ofRowAlone?.(lease.row, this.context) ?? null;
+    } catch (error) {
+      await this.context.recovery.release(lease);
+      throw error;
+    }
+    if (alone !== null) return this.writeAlone(lease, alone);
+    if (ifRefused) await this.context.recovery.recoverIfPossible(lease, verb);
+    try {
+      await this.context.recovery.recoverAbandoned(lease, verb);
       if (ofRowAlone) this.assertAnswers(lease.row);
       return await this.carryOut(lease, operation);
     } catch (error) {
       // Nothing was begun in Docker: there is nothing to roll back, and no creation to mark as failed.
       const isRefused = error instanceof DomainError && UNBEGUN.includes(error.kind);
-      if (!isRefused) throw toDomainError(operation, await this.recovery.rollBack(lease, verb, error));
-      await this.recovery.release(lease);
+      if (!isRefused) throw toDomainError(operation, await this.context.recovery.rollBack(lease, verb, error));
+      await this.context.recovery.release(lease);
       throw toDomainError(operation, error);
-    }
-  }
-
-  /** Releases the lease if `work` throws: nothing was begun. */
-  private async orRelease<T>(lease: OperationLease, work: () => T): Promise<T> {
-    try {
-      return work();
-    } catch (error) {
-      await this.recovery.release(lease);
-      throw error;
     }
   }
 
@@ -244,115 +187,113 @@ export class OperationRunner {
    *
    * @throws DomainError `name_taken`, `update_failed`
    */
-  private async writeAlone(lease: OperationLease, outcome: Outcome): Promise<Done> {
+  private async writeAlone(lease: OperationLease, outcome: Outcome): Promise<Completed> {
     const { interrupted, row: before } = lease;
     try {
-      if (interrupted === null) return { row: await lease.commit(outcome), before, facts: {} };
+      if (interrupted === null) return { row: await lease.commit(outcome), before, results: {} };
       const row = await lease.record(outcome);
       await lease.abandon(interrupted);
-      return { row, before, facts: {} };
+      return { row, before, results: {} };
     } catch (error) {
-      await this.recovery.release(lease);
+      await this.context.recovery.release(lease);
       throw toDomainError({ verb: 'update' }, error);
     }
   }
 
-  private async carryOut(lease: OperationLease, { prepare, ifRefused }: OperationDefinition): Promise<Done> {
+  private async carryOut(lease: OperationLease, operation: OperationDefinition<unknown>): Promise<Completed> {
     try {
-      const prepared = await prepare(lease);
-      return await ('write' in prepared ? this.commit(lease, prepared.write) : this.follow(lease, prepared));
+      const prepared = await operation.prepare(lease, this.context);
+      return await ('write' in prepared
+        ? this.commit(lease, prepared.write)
+        : this.executeAndCommit(lease, operation.verb, prepared));
     } catch (error) {
-      if (!ifRefused || !(error instanceof EngineError)) throw error;
-      return this.commit(lease, ifRefused(lease.row));
+      if (!operation.ifRefused || !(error instanceof EngineError)) throw error;
+      return this.commit(lease, operation.ifRefused(lease.row, this.context));
     }
   }
 
-  private async follow(lease: OperationLease, course: Course): Promise<Done> {
-    const { plan, facts, progress } = await this.execute(lease, course).catch(async (error: unknown) => {
-      if (!(error instanceof EngineError) || (await course.hasSucceeded?.()) !== true) throw error;
-      return { plan: { steps: [], cleanup: [] }, facts: {}, progress: [] } satisfies Executed;
+  private async executeAndCommit(
+    lease: OperationLease,
+    verb: Verb | Ending,
+    planned: PlannedOperation,
+  ): Promise<Completed> {
+    const executed = await this.execute(lease, verb, planned).catch(async (error: unknown) => {
+      if (!(error instanceof EngineError) || (await planned.hasSucceeded?.()) !== true) throw error;
+      return { cleanup: [], results: {}, progress: [] } satisfies Executed;
     });
-    const written = await course.outcome(facts);
+    const { cleanup, results, progress } = executed;
+    const written = await planned.outcome(results);
     const outcome = { ...written, events: [...progress, ...written.events] };
     const before = lease.row;
-    const work = { row: before, resources: before, seed: null };
-    if (course.afterCleanup === undefined) {
+    const execution = { row: before, resources: before, seed: null };
+    if (planned.afterCleanup === undefined) {
       const row = await lease.commit(outcome);
       // In the background; if it fails or this process ends, the sweep does it.
-      this.cleanUp(plan, { ...work, assertWanted: () => Promise.resolve() }, facts);
-      course.onCommitted?.(row);
-      return { row, before, facts };
+      this.cleanUp(cleanup, { ...execution, assertWanted: () => Promise.resolve() }, results);
+      planned.onCommitted?.(row);
+      return { row, before, results };
     }
     const recorded = await lease.record(outcome);
     try {
-      await this.executor.execute(plan.cleanup, { ...work, assertWanted: () => lease.assertHeld() }, facts);
-      return { row: await lease.commit(course.afterCleanup), before, facts };
+      await this.executor.execute(cleanup, { ...execution, assertWanted: () => lease.assertHeld() }, results);
+      return { row: await lease.commit(planned.afterCleanup), before, results };
     } catch (error) {
       // The outcome stands; the next holder of the lease cleans up.
-      await this.recovery.leaveCleanup(lease, error);
-      return { row: recorded, before, facts };
+      await this.context.recovery.leaveCleanup(lease, error);
+      return { row: recorded, before, results };
     }
   }
 
-  private async commit(lease: OperationLease, outcome: Outcome): Promise<Done> {
+  private async commit(lease: OperationLease, outcome: Outcome): Promise<Completed> {
     const before = lease.row;
-    return { row: await lease.commit(outcome), before, facts: {} };
+    return { row: await lease.commit(outcome), before, results: {} };
   }
 
   /**
    * Plans and executes; plans again if Docker contradicts the plan's assumptions. On a cluster, a creation that fails
    * because of its node is placed on another one. Emits the progress of creations and of moves of data.
    *
-   * @returns also the findings of the steps
    * @throws EngineError; LeaseLostError, CancelledError if the holder must stop
    */
-  private async execute(
-    lease: OperationLease,
-    { plan: input, mostLayerBytes = 0, listeners, onBroken }: Course,
-  ): Promise<Executed> {
-    const progress = new ProgressReporter(lease, this.logger);
-    const placing = this.placement.of(lease, input);
+  private async execute(lease: OperationLease, verb: Verb | Ending, planned: PlannedOperation): Promise<Executed> {
+    let { isNew = false } = planned;
     let observed: ObservedState = 'unseen';
-    let { isNew = false } = input;
+    const progress = new ProgressReporter(lease, this.logger);
+    const placing = this.placement.of(lease, { verb, isNew });
     try {
       for (let plans = 1; ; plans += 1) {
-        const plan = planOperation({ ...input, isNew, row: lease.row, observed });
+        const plan = planned.plan({ row: lease.row, observed, isNew });
+        const { resources = lease.row, seed = null, mostLayerBytes = 0, layer, listeners } = planned;
         const execution = {
           row: lease.row,
-          resources: input.wanted ?? lease.row,
-          seed: input.seed ?? null,
+          resources,
+          seed,
           mostLayerBytes,
           assertWanted: () => lease.assertNotCancelled(),
           signal: lease.signal,
-          ...(listeners ?? progress.listenersOf(input.verb)),
+          ...(listeners ?? progress.listenersOf(verb)),
         };
-        const facts: Facts = input.layer ? { rootKept: input.layer.isKept } : {};
+        const results: StepResults = layer ? { rootKept: layer.isKept } : {};
         try {
-          await this.executor.execute(plan.steps, execution, facts);
+          await this.executor.execute(plan.steps, execution, results);
           await placing?.succeeded();
-          return { plan, facts, progress: await progress.take() };
+          return { cleanup: plan.cleanup, results, progress: await progress.take() };
         } catch (error) {
           // The failed plan may have created something for the row.
           isNew = false;
-          const contradicted = plans < MAX_PLANS && error instanceof EngineError ? error.code : null;
-          if (await placing?.moveOn(error, facts)) {
+          if (await placing?.moveOn(error, results)) {
             plans = 0;
             continue;
           }
-          const seen = contradicted && input.verb === 'start' ? STATE_AFTER[contradicted] : undefined;
-          // An update may have stopped the container; the next plan must find it running as before.
-          const recoverAs = input.verb === 'update' ? 'undo' : 'reconcile';
-          // A move is not planned again: it began with a recovery that removed all obstacles, and another `recover`
-          // would give up the room that is reserved on the target node.
-          if (input.verb === 'move') throw error;
-          const isReplacementBroken =
-            contradicted === 'container_broken' && plan.steps.some((step) => step.do === 'create_container');
-          if (contradicted === 'name_in_use' || isReplacementBroken) await this.recovery.recover(lease, recoverAs);
-          else if (seen === undefined) throw placing?.reason(error) ?? error;
-          else {
-            if (seen === 'dead' && contradicted) await onBroken?.(contradicted);
-            observed = seen;
+          const code = plans < MAX_PLANS && error instanceof EngineError ? error.code : null;
+          const isBroken = code === 'container_broken' && plan.steps.some((step) => step.do === 'create_container');
+          if (planned.recoverAs && (code === 'name_in_use' || isBroken)) {
+            await this.context.recovery.recover(lease, planned.recoverAs);
+            continue;
           }
+          const next = code && (await planned.onContradiction?.(code));
+          if (!next) throw placing?.reason(error) ?? error;
+          observed = next;
         }
       }
     } finally {
@@ -360,10 +301,10 @@ export class OperationRunner {
     }
   }
 
-  private cleanUp({ cleanup }: Plan, execution: Execution, facts: Facts): void {
+  private cleanUp(cleanup: Plan['cleanup'], execution: Execution, results: StepResults): void {
     if (cleanup.length === 0) return;
     void this.work
-      .track(() => this.executor.execute(cleanup, execution, facts))
+      .track(() => this.executor.execute(cleanup, execution, results))
       .catch((error: unknown) =>
         this.logger.warn({ err: error, container_id: execution.row.id }, 'the cleanup failed; the sweep tries again'),
       );
@@ -389,7 +330,7 @@ const FAILED: Readonly<Record<Verb | Ending, ErrorCode>> = {
 
 /** The error that the caller of an operation receives. */
 function toDomainError(
-  { verb, failure = FAILED[verb] }: Pick<OperationDefinition, 'verb' | 'failure'>,
+  { verb, failure = FAILED[verb] }: Pick<OperationDefinition<unknown>, 'verb' | 'failure'>,
   error: unknown,
 ): DomainError {
   if (error instanceof DomainError) return error;

@@ -1,5 +1,4 @@
 import { plainId } from '../../engine';
-import { isDeepStrictEqual } from 'node:util';
 import type { EventDraft } from '../../events';
 import {
   containerFacts,
@@ -10,57 +9,16 @@ import {
   type StopEnding,
   type StopReason,
 } from '../model/container.entity';
+import { NO_RUN } from '../policies/run-policy';
 import type { ContainerPatch } from '../rows/container.repository';
-import type { NewEnvironment } from '../rows/environments';
-import { newRun, NO_RUN, resumedRun, type RunPolicy } from '../policies/run-policy';
-import type { Facts } from './executor';
-import type { SnapshotRow } from '../model/snapshot.entity';
-import type { IdleAction } from '../../tiers';
-import type { StartCommand } from '../model/start-command';
-import type { ContainerLimits, Destination } from './plan';
+import type { StepResults } from './executor';
 
-/** What a successful operation writes. */
+/** What a successful operation writes. A verb's own outcome stands in its file; recoveries write those below too. */
 export interface Outcome {
   readonly patch: ContainerPatch;
   readonly events: readonly EventDraft[];
   /** Writes of other rows in the same transaction, which locks the user's row. */
   readonly also?: () => Promise<void>;
-}
-
-/** The settings that an update requests. The name may be unchanged; an absent property leaves its setting unchanged. */
-export type Wanted = ContainerLimits & {
-  readonly name: string;
-  readonly env?: NewEnvironment;
-  readonly autoStopSeconds?: number | null | undefined;
-  readonly idleAction?: IdleAction | null | undefined;
-  readonly autoDeleteSeconds?: number | null | undefined;
-  readonly autoStart?: boolean | undefined;
-  readonly start?: StartCommand | null | undefined;
-  readonly labels?: Readonly<Record<string, string>> | undefined;
-};
-
-/**
- * What a client's request wants of a container, given the row under the lease: what the request leaves out stays.
- *
- * @throws DomainError if the request does not apply to the row
- */
-export type Change = (row: ContainerRow) => Wanted;
-
-/** Whether an update changes the name, the variables, the labels, the idle limits or the start command. */
-export function changesSettings(row: ContainerRow, wanted: Wanted): boolean {
-  const isSame = isDeepStrictEqual(endsAfter(row, wanted), endsAfter(row, {}));
-  const isSameStart = wanted.start === undefined || isDeepStrictEqual(row.start, wanted.start);
-  const isSameLabels = wanted.labels === undefined || isDeepStrictEqual(row.labels, wanted.labels);
-  return row.name !== wanted.name || wanted.env !== undefined || !isSame || !isSameStart || !isSameLabels;
-}
-
-/** The columns about what happens to an unused container, and at its next use. */
-type Ends = Pick<ContainerRow, 'autoStopSeconds' | 'idleAction' | 'autoDeleteSeconds' | 'autoStart'>;
-
-function endsAfter(row: ContainerRow, wanted: { readonly [F in keyof Ends]?: Ends[F] | undefined }): Ends {
-  const { autoStopSeconds = row.autoStopSeconds, autoDeleteSeconds = row.autoDeleteSeconds } = wanted;
-  const { idleAction = row.idleAction, autoStart = row.autoStart } = wanted;
-  return { autoStopSeconds, idleAction, autoDeleteSeconds, autoStart };
 }
 
 /** The outcome of an operation that changed nothing. */
@@ -70,60 +28,25 @@ export const NOTHING: Outcome = { patch: {}, events: [] };
  * Points the row at its new Docker container. If the container was not inspected yet, the first inspection adds the
  * address and the start time.
  */
-function recreated(facts: Facts): ContainerPatch {
-  if (facts.replacementId === undefined || facts.generation === undefined) return {};
-  const { replacementId: engineId, generation, runtime = null } = facts;
-  const { ipAddress = null, startedAt: runStartedAt = null } = facts.observed ?? {};
-  return { engineId, generation, runtime, ipAddress, runStartedAt, seedSnapshotId: null, ...imageOf(facts) };
+export function recreated(results: StepResults): ContainerPatch {
+  if (results.replacementId === undefined || results.generation === undefined) return {};
+  const { replacementId: engineId, generation, runtime = null } = results;
+  const { ipAddress = null, startedAt: runStartedAt = null } = results.observed ?? {};
+  return { engineId, generation, runtime, ipAddress, runStartedAt, seedSnapshotId: null, ...imageOf(results) };
 }
 
 /**
  * The image version that the new container was created from. The container's inspection decides: since it was looked
  * up, the reference may name another version.
  */
-function imageOf({ observed, image }: Facts): Pick<ContainerPatch, 'imageId' | 'imageDigest'> {
+function imageOf({ observed, image }: StepResults): Pick<ContainerPatch, 'imageId' | 'imageDigest'> {
   const imageId = observed?.imageId ?? image?.version.id ?? null;
   return { imageId, imageDigest: image?.version.id === imageId ? image.version.digest : null };
 }
 
 /** Present only if the old container's image version was no longer available, so that the new container has another. */
-function imageChange({ image }: Facts): { image_changed?: true } {
+export function imageChange({ image }: StepResults): { image_changed?: true } {
   return image?.isChanged === true ? { image_changed: true } : {};
-}
-
-/** The outcome of a creation or a start: running, with an event unless the container was running already. */
-export function startedOutcome(row: ContainerRow, facts: Facts, policy: RunPolicy): Outcome {
-  const replacement = recreated(facts);
-  const used: ContainerPatch = { lastUsedAt: policy.now };
-  if (row.status === 'running' && replacement.engineId === undefined && facts.wasRunning === true) {
-    return { patch: used, events: [] };
-  }
-  if (row.status === 'paused' && replacement.engineId === undefined) return resumedOutcome(row, policy.now);
-  const run = replacement.engineId === undefined ? newRun(policy) : resumedRun(row, policy);
-  const patch: ContainerPatch = {
-    status: 'running',
-    statusReason: null,
-    runStartedAt: null,
-    ...used,
-    ...run,
-    ...replacement,
-  };
-  const data = { ...containerFacts({ ...row, ...patch }), ...recreation(row, facts) };
-  return { patch, events: [{ type: 'container_started', data }] };
-}
-
-/** Present only if an existing container was recreated. */
-export function recreation(
-  row: ContainerRow,
-  facts: Facts,
-): { recreated?: true; old_id?: string; volume_kept?: boolean; image_changed?: true } {
-  if (facts.replacementId === undefined || row.engineId === null) return {};
-  return {
-    recreated: true,
-    old_id: plainId(row.engineId),
-    volume_kept: facts.volumeExisted === true,
-    ...imageChange(facts),
-  };
 }
 
 /** The outcome of a pause. The run goes on, with its end. @param reason if the pause was not requested */
@@ -192,89 +115,22 @@ export function deletedOutcome(
   };
 }
 
-/** The outcome of a restoration. Always `stopped`, as only the container's data is left. */
-export function restoredOutcome(row: ContainerRow): Outcome {
-  const patch: ContainerPatch = {
-    deletedAt: null,
-    purgeAt: null,
-    status: 'stopped',
-    statusReason: null,
-    ipAddress: null,
-    runStartedAt: null,
-    ...NO_RUN,
-  };
-  return { patch, events: [{ type: 'container_restored', data: containerFacts({ ...row, ...patch }) }] };
-}
-
-export function updatedOutcome(
-  row: ContainerRow,
-  wanted: Wanted,
-  { facts, now }: { facts: Facts; now: Date },
-): Outcome {
-  const { name, memoryMb, cpuShares, diskMb, network, env } = wanted;
-  const patch: ContainerPatch = {
-    name,
-    memoryMb,
-    cpuShares,
-    diskMb,
-    network,
-    ...endsAfter(row, wanted),
-    lastUsedAt: now,
-    ...(wanted.start !== undefined && { start: wanted.start }),
-    ...(wanted.labels !== undefined && { labels: wanted.labels }),
-    ...(env && { sealedEnv: env.sealed }),
-    ...(facts.volumeName !== undefined && { volumeName: facts.volumeName }),
-    ...recreated(facts),
-    ...keptLayer(row, facts),
-  };
-  const data = { ...containerFacts({ ...row, ...patch }), ...replacementOf(row, facts) };
-  return { patch, events: [{ type: 'container_updated', data }] };
-}
-
-/** The outcome of a return to a snapshot: an update that changes no setting. */
-export function restoredSnapshotOutcome(
-  row: ContainerRow,
-  { keptLayerMb: layerMb }: Pick<SnapshotRow, 'keptLayerMb'>,
-  { facts, now }: { facts: Facts; now: Date },
-): Outcome {
-  const { patch, events } = updatedOutcome(row, row, { facts, now });
-  return { patch: { ...patch, keptLayerMb: layerMb }, events };
-}
-
-/** The outcome of a move to another node. The row keeps the old node as `otherNodeId` until the cleanup is done. */
-export function movedOutcome(row: ContainerRow, { node, volume, hasData }: Destination, facts: Facts): Outcome {
-  const isMade = facts.replacementId !== undefined;
-  // Otherwise the data is on a node that was given up, and returns if that node does.
-  const isDataHere = row.formerNodeId === null || row.formerNodeId === row.nodeId;
-  const patch: ContainerPatch = {
-    nodeId: node,
-    otherNodeId: row.nodeId,
-    unreachableSince: null,
-    notMovedBecause: null,
-    ...((isMade || hasData) && { volumeName: volume }),
-    ...(!isMade && hasData && isDataHere && { formerNodeId: node }),
-    ...recreated(facts),
-    ...keptLayer(row, facts),
-  };
-  const data = { ...containerFacts({ ...row, ...patch }), ...replacementOf(row, facts) };
-  return { patch, events: [{ type: 'container_moved', data }] };
+/** How the row changes if its container was replaced: see {@link recreated}; also the layers that were kept. */
+export function replaced(row: ContainerRow, results: StepResults): ContainerPatch {
+  const { committedBytes } = results;
+  return { ...recreated(results), ...(committedBytes !== undefined && { keptLayerMb: keptWith(row, committedBytes) }) };
 }
 
 /** What clients are told of the replacement of a container. */
-function replacementOf(row: ContainerRow, facts: Facts) {
-  const restarted = wasRestarted(row, facts);
-  if (facts.replacementId === undefined || row.engineId === null) return { restarted };
-  return { restarted, old_id: plainId(row.engineId), root_kept: facts.rootKept === true, ...imageChange(facts) };
-}
-
-/** The layers of a container whose own layer was kept. */
-function keptLayer(row: ContainerRow, { committedBytes }: Facts): ContainerPatch {
-  return committedBytes === undefined ? {} : { keptLayerMb: keptWith(row, committedBytes) };
+export function replacementData(row: ContainerRow, results: StepResults) {
+  const restarted = wasRestarted(row, results);
+  if (results.replacementId === undefined || row.engineId === null) return { restarted };
+  return { restarted, old_id: plainId(row.engineId), root_kept: results.rootKept === true, ...imageChange(results) };
 }
 
 /** Whether an operation restarted a running container by replacing it. */
-export function wasRestarted(row: ContainerRow, facts: Facts): boolean {
-  return row.status === 'running' && facts.replacementId !== undefined;
+export function wasRestarted(row: ContainerRow, results: StepResults): boolean {
+  return row.status === 'running' && results.replacementId !== undefined;
 }
 
 /** The outcome of a failed creation. The row stays, with the reason; a start retries the creation. */

@@ -1,5 +1,22 @@
 import { CONTAINER_STATUSES, type ContainerStatus, isUp, type Verb } from '../model/container.entity';
-import { type LayerToKeep, movedVolumeName, ObservedState, PlanInput, planOperation, Step } from './plan';
+import { planCreation } from './create';
+import { planDeletion } from './delete';
+import { planMove } from './move';
+import { planSnapshot, type PlannedSnapshot } from './snapshot';
+import { planStart } from './start';
+import {
+  type ContainerLimits,
+  type Destination,
+  type LayerToKeep,
+  movedVolumeName,
+  type ObservedState,
+  type Plan,
+  type PlanInput,
+  type Seed,
+  type Step,
+} from './steps';
+import { planStop } from './stop';
+import { planUpdate } from './update';
 
 const ID = '11111111-2222-4333-8444-555555555555';
 const OBSERVED_STATES: ObservedState[] = [
@@ -10,8 +27,7 @@ const OBSERVED_STATES: ObservedState[] = [
   'paused',
   'restarting',
   'exited',
-  'dead',
-  'removing',
+  'broken',
 ];
 const SMALL = { memoryMb: 256, cpuShares: 250, diskMb: 1024, network: 'internet' } as const;
 const LARGE = { memoryMb: 512, cpuShares: 500, diskMb: 1024, network: 'internet' } as const;
@@ -23,11 +39,47 @@ function calls(steps: readonly Step[]): readonly Step[] {
   return steps.flatMap((step) => (step.do === 'in_parallel' ? step.branches.flatMap(calls) : [step]));
 }
 
+/** A verb with what its preparation can find. */
+interface Prepared extends Omit<PlanInput, 'row'> {
+  readonly verb: Exclude<Verb, 'pause' | 'resume'>;
+  readonly wanted?: ContainerLimits;
+  readonly layer?: LayerToKeep | null;
+  readonly moveTo?: string | null;
+  readonly move?: Destination;
+  readonly snapshot?: PlannedSnapshot;
+  readonly seed?: Seed;
+}
+
+function planOf({ verb, ...prepared }: Prepared & Pick<PlanInput, 'row'>): Plan {
+  const { row, observed, isNew = false, wanted = row, layer = null, moveTo = null, seed = null } = prepared;
+  const { move: destination = { node: 'two', volume: 'W', hasData: false }, snapshot } = prepared;
+  const input = { row, observed, isNew };
+  switch (verb) {
+    case 'create':
+      return planCreation(input, { seed });
+    case 'start':
+      return planStart(input, { isReplaced: false, seed });
+    case 'stop':
+      return planStop(input);
+    case 'delete':
+      return planDeletion(input);
+    case 'update':
+      return planUpdate(input, { wanted, moveTo, layer, seed });
+    case 'move':
+      return planMove(input, { destination, layer });
+    case 'snapshot':
+      return planSnapshot(
+        input,
+        snapshot ?? { owner: { id: 's', isSnapshot: true }, layer: null, volume: 'S', hasData: false },
+      );
+  }
+}
+
 /** A plan as a line of text, so that a table shows it whole. */
-function print(input: Omit<PlanInput, 'row'> & { status: ContainerStatus; engineId?: string | null }): string {
+function print(input: Prepared & { status: ContainerStatus; engineId?: string | null }): string {
   const { status, engineId = 'a'.repeat(64), ...rest } = input;
   const row = { id: ID, status, engineId, generation: engineId === null ? 0 : 3, volumeName: 'V', ...SMALL };
-  const { steps, cleanup } = planOperation({ ...rest, row });
+  const { steps, cleanup } = planOf({ ...rest, row });
   return cleanup.length > 0 ? `${line(steps)} | ${line(cleanup)}` : line(steps);
 }
 
@@ -55,8 +107,7 @@ describe('the plan of a start', () => {
     paused: 'unpause A',
     restarting: 'start A',
     exited: 'start A',
-    dead: `remove A, ${recreate}`,
-    removing: `remove A, ${recreate}`,
+    broken: `remove A, ${recreate}`,
   };
 
   it.each(OBSERVED_STATES)('must fit a container that is %s', (observed) => {
@@ -255,7 +306,7 @@ describe('the plan of a resize that keeps the writable layer', () => {
 });
 
 describe('the plan of a stop', () => {
-  const gone: ObservedState[] = ['missing', 'dead', 'removing'];
+  const gone: ObservedState[] = ['missing', 'broken'];
 
   it.each(OBSERVED_STATES)('must fit a container that is %s', (observed) => {
     for (const status of ['running', 'stopped'] as const) {
@@ -277,8 +328,7 @@ describe('the plan of a delete', () => {
     paused: 'stop A, remove A',
     restarting: 'stop A, remove A',
     exited: 'remove A',
-    dead: 'remove A',
-    removing: 'remove A',
+    broken: 'remove A',
   };
 
   it.each(OBSERVED_STATES)('must take down a container that is %s', (observed) => {
@@ -329,7 +379,7 @@ describe('the plan of an update', () => {
       volumeName: 'V',
       ...SMALL,
     };
-    const steps = calls(planOperation({ verb: 'update', row, observed: 'running', wanted: LARGE }).steps);
+    const steps = calls(planOf({ verb: 'update', row, observed: 'running', wanted: LARGE }).steps);
     expect(steps).toContainEqual(
       expect.objectContaining({ do: 'create_container', generation: 4, name: `berth-${ID}-g4` }),
     );
@@ -343,10 +393,9 @@ describe('the plan of an update', () => {
 
 describe('the plan of an update that moves the data', () => {
   const moving = { verb: 'update', wanted: { ...SMALL, diskMb: 2048 }, moveTo: 'W' } as const;
-  const gone: ObservedState[] = ['missing', 'dead', 'removing'];
+  const gone: ObservedState[] = ['missing', 'broken'];
   const after = 'remove A, remove_volume V';
-  const first = (observed: ObservedState): string =>
-    observed === 'dead' || observed === 'removing' ? 'remove A, ' : '';
+  const first = (observed: ObservedState): string => (observed === 'broken' ? 'remove A, ' : '');
 
   it.each(OBSERVED_STATES)('must copy it after the old one stopped and before the new one starts (%s)', (observed) => {
     const swap = `${swapBegins}, copy V W, confirm_stopped A, start B, confirm_running B | ${after}`;
@@ -387,7 +436,7 @@ describe('the plan of a creation', () => {
 
   it.each([true, false])('must say of the volume whether it can only be new (%s)', (isNew) => {
     const row = { id: ID, status: 'creating', engineId: null, generation: 0, volumeName: 'V', ...SMALL } as const;
-    const { steps } = planOperation({ verb: 'create', row, observed: 'unseen', isNew });
+    const { steps } = planOf({ verb: 'create', row, observed: 'unseen', isNew });
     const volume = calls(steps).find((step) => step.do === 'ensure_volume');
     expect(volume).toMatchObject(isNew ? { isNew } : {});
     expect('isNew' in (volume ?? {})).toBe(isNew);
@@ -395,14 +444,14 @@ describe('the plan of a creation', () => {
 });
 
 describe('every plan', () => {
-  const verbs: Verb[] = ['create', 'start', 'stop', 'delete', 'update'];
+  const verbs: Prepared['verb'][] = ['create', 'start', 'stop', 'delete', 'update'];
   const all = verbs.flatMap((verb) =>
     CONTAINER_STATUSES.flatMap((status) =>
       OBSERVED_STATES.flatMap((observed) =>
         [null, 'a'.repeat(64)].flatMap((engineId) => {
           const row = { id: ID, status, engineId, generation: 3, volumeName: 'V', ...SMALL };
           return [null, 'W'].map((moveTo) => {
-            const plan = planOperation({ verb, row, observed: observed, wanted: LARGE, moveTo });
+            const plan = planOf({ verb, row, observed: observed, wanted: LARGE, moveTo });
             return { verb, status, observed, engineId, moveTo, plan };
           });
         }),
@@ -430,7 +479,7 @@ describe('every plan', () => {
     for (const { plan, verb, status, observed, engineId } of all) {
       const create = calls(plan.steps).find((step) => step.do === 'create_container');
       if (!create) continue;
-      const isThere = engineId !== null && !['missing', 'dead', 'removing'].includes(observed);
+      const isThere = engineId !== null && !['missing', 'broken'].includes(observed);
       expect(create.sawCurrent ?? false).toBe(verb === 'update' && isUp(status) && isThere);
     }
   });

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { EventDraft } from '../../events';
 import type { ContainerRow } from '../model/container.entity';
 import type { OperationLease } from './operation-lease';
-import type { Step } from './plan';
+import type { Step } from './steps';
 import { ProgressReporter } from './progress';
 
 const ROW = {

@@ -1,10 +1,10 @@
 import type { Logger } from 'pino';
 import type { CopyProgress, PullProgress } from '../../engine';
 import type { EventDraft } from '../../events';
-import { containerFacts } from '../model/container.entity';
+import { containerFacts, type Ending, type Verb } from '../model/container.entity';
 import type { OperationLease } from './operation-lease';
 import type { Execution } from './executor';
-import type { PlanInput, Step } from './plan';
+import type { Step } from './steps';
 
 /** The progress at each step of a creation, from 0 to 100. A pull advances within {@link PULL}. */
 const STAGES: Partial<Record<Step['do'], { stage: string; message: string; progress: number }>> = {
@@ -47,7 +47,7 @@ export class ProgressReporter {
    * A creation reports its steps and the pull; an update reports the copy to another volume; a move to another node
    * reports steps, pull and copy. The other operations report nothing.
    */
-  listenersOf(verb: PlanInput['verb']): Pick<Execution, 'onStep' | 'onPull' | 'onCopy'> {
+  listenersOf(verb: Verb | Ending): Pick<Execution, 'onStep' | 'onPull' | 'onCopy'> {
     if (verb === 'create') return { onStep: this.onStep, onPull: this.onPull };
     if (verb === 'move') {
       return {

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { ContainerEngine, EngineError, isHalfGone, nodeUnavailable } from '../../engine';
+import { ContainerEngine, EngineError, nodeUnavailable } from '../../engine';
 import { databaseFault } from '../../errors';
 import { LOGGER } from '../../logging';
 import { Clock } from '../../scheduling';
@@ -123,7 +123,7 @@ export class Recovery {
   async isGone(row: ContainerRow): Promise<boolean> {
     if (row.engineId === null) return false;
     const observed = await this.engine.containers.inspect(row.engineId);
-    return observed === null || isHalfGone(observed.state);
+    return observed === null || observed.state === 'broken';
   }
 
   /**

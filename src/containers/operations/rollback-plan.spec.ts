@@ -187,7 +187,7 @@ describe('the rollback of a snapshot', () => {
 describe('the rollback', () => {
   it('must remove what a creation left, whatever its state', () => {
     expect(recover('creating', 'create', [listed('B', 'running')], { engineId: null })).toBe('remove B');
-    expect(recover('creating', 'create', [listed('B', 'created'), listed('C', 'dead')], { engineId: null })).toBe(
+    expect(recover('creating', 'create', [listed('B', 'created'), listed('C', 'broken')], { engineId: null })).toBe(
       'remove B, remove C',
     );
   });

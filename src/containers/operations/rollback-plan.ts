@@ -1,6 +1,6 @@
 import type { ListedContainer, ListedVolume, ObservedContainer } from '../../engine';
 import { type ContainerRow, isRolledBack, type Operation } from '../model/container.entity';
-import { containerName } from './plan';
+import { containerName } from './steps';
 
 /** One engine call, and why. */
 export type RollbackStep = { readonly because: string } & (

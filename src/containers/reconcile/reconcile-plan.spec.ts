@@ -61,7 +61,7 @@ describe('a sweep', () => {
     ['stopped', 'paused', ['look a']],
     ['running', 'exited', ['look a']],
     ['running', 'restarting', ['look a']],
-    ['running', 'dead', ['look a']],
+    ['running', 'broken', ['look a']],
     ['stopped', 'exited', []],
     ['stopped', 'created', []],
     ['stopped', 'running', ['look a']],
@@ -83,7 +83,7 @@ describe('a sweep', () => {
     const lost = { connected: false };
     expect(await sweep([row('a', 'running')], [listed('a', 'running', lost)])).toEqual(['reconnect a']);
     expect(await sweep([row('a', 'stopped')], [listed('a', 'exited', lost)])).toEqual(['reconnect a']);
-    expect(await sweep([row('a', 'running')], [listed('a', 'dead', lost)])).toEqual(['look a']);
+    expect(await sweep([row('a', 'running')], [listed('a', 'broken', lost)])).toEqual(['look a']);
     const held = { operation: 'update', operationExpiresAt: new Date(NOW.getTime() + 1) } as const;
     expect(await sweep([row('a', 'running', held)], [listed('a', 'running', lost)])).toEqual([]);
   });

@@ -1,9 +1,9 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { isHalfGone, type ListedContainer, type ListedVolume } from '../../engine';
+import { type ListedContainer, type ListedVolume } from '../../engine';
 import { isUp } from '../model/container.entity';
 import type { SweptRow } from '../rows/container.queries';
 import { isTermOver } from '../leases/lease-term';
-import { containerName } from '../operations/plan';
+import { containerName } from '../operations/steps';
 import { mayHoldData } from '../operations/rollback-plan';
 
 /** An action that a sweep finds for one container. */
@@ -117,7 +117,7 @@ export class ReconcilePlan {
     // The other node may have a container or volume that is not listed yet. If it has none, `otherNodeId` is cleared.
     const mayBeElsewhere = row.otherNodeId !== null && !this.silent.has(row.otherNodeId);
     if (containers.some(isStray) || isMisnamed || volumes.some(isOutgrown) || mayBeElsewhere) return 'reconcile';
-    if (current && !current.connected && !isHalfGone(current.state)) return 'reconnect';
+    if (current && !current.connected && current.state !== 'broken') return 'reconnect';
     if (this.mayDiffer(row, current)) return 'look';
     const isMovable = ({ name, labelled }: ListedVolume): boolean => !labelled && !this.observed.stuck?.has(name);
     return row.status === 'stopped' && volumes.some(isMovable) ? 'move_data' : null;

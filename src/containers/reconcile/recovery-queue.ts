@@ -3,12 +3,16 @@ import { Semaphore } from 'async-mutex';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { LOGGER } from '../../logging';
-import type { Operation } from '../model/container.entity';
+import type { ContainerRow, Operation } from '../model/container.entity';
 import { ContainerRepository } from '../rows/container.repository';
 import { ContainerLeases } from '../operations/container-leases';
 import { Purge } from '../operations/purge';
-import { isBenignConflict } from '../operations/operation-runner';
-import { ContainerOperations } from '../operations/operations';
+import { creating } from '../operations/create';
+import { deleting } from '../operations/delete';
+import { expiring } from '../operations/expire';
+import { isBenignConflict, OperationRunner } from '../operations/operation-runner';
+import { starting } from '../operations/start';
+import { stopping } from '../operations/stop';
 
 /** Maximum concurrent operations of each kind, to spare the daemon. */
 const CONCURRENCY = 8;
@@ -46,7 +50,7 @@ export class RecoveryQueue implements OnApplicationBootstrap, OnModuleDestroy {
   constructor(
     private readonly leases: ContainerLeases,
     private readonly repository: ContainerRepository,
-    private readonly operations: ContainerOperations,
+    private readonly operations: OperationRunner,
     private readonly purge: Purge,
     @Inject(CONFIG) private readonly config: Pick<Config, 'SWEEP_INTERVAL_SECONDS'>,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -95,7 +99,7 @@ export class RecoveryQueue implements OnApplicationBootstrap, OnModuleDestroy {
     const row = await this.repository.findById(containerId);
     if (row === null) return OF_PURGE[String(await this.purge.purge(containerId))] ?? 'passed';
     if (row.operation === null) return 'passed';
-    await this.operations.resumeAbandoned(row);
+    await recoverAbandoned(this.operations, row);
     this.logger.info(
       { container_id: containerId, operation: row.operation },
       'recovered from an interrupted operation',
@@ -126,5 +130,32 @@ export class RecoveryQueue implements OnApplicationBootstrap, OnModuleDestroy {
     } finally {
       if (this.retries.get(containerId) === retry) this.retries.delete(containerId);
     }
+  }
+}
+
+/**
+ * Finishes or rolls back an operation whose lease expired. After a pause or a resumption the row follows Docker: it is
+ * not repeated, since a client may have used the container since. Does not wait for another process that is recovering
+ * it, and does nothing if another process has recovered it: later requests of the user must stand.
+ *
+ * @throws DomainError `operation_in_progress`, `container_not_found`; DomainError, EngineError if it fails again
+ */
+export async function recoverAbandoned(operations: OperationRunner, row: ContainerRow): Promise<void> {
+  switch (row.operation) {
+    case 'create':
+      return operations.runAbandoned(row, creating({ isNew: false }));
+    case 'start':
+      return operations.runAbandoned(row, starting());
+    case 'stop':
+      return operations.runAbandoned(row, stopping());
+    case 'delete':
+      return operations.runAbandoned(row, deleting());
+    case 'expire':
+    case 'idle':
+    case 'suspend':
+    case 'auto_delete':
+      return operations.run(row, expiring(row.operation));
+    default:
+      return operations.reconcile(row);
   }
 }

@@ -6,8 +6,8 @@ import { LOGGER } from '../../logging';
 import type { ContainerRow } from '../model/container.entity';
 import type { SweptRow } from '../rows/container.queries';
 import { ContainerRepository } from '../rows/container.repository';
-import { isBenignConflict } from '../operations/operation-runner';
-import { ContainerOperations } from '../operations/operations';
+import { isBenignConflict, OperationRunner } from '../operations/operation-runner';
+import { movingData } from '../operations/update';
 import { RecoveryQueue } from './recovery-queue';
 import { KnownEngine } from '../nodes/known-engine';
 import type { ReconcileAction } from './reconcile-plan';
@@ -39,7 +39,7 @@ export class Repairs {
     private readonly engine: ContainerEngine,
     private readonly known: KnownEngine,
     private readonly repository: ContainerRepository,
-    private readonly operations: ContainerOperations,
+    private readonly operations: OperationRunner,
     private readonly recovery: RecoveryQueue,
     private readonly watcher: ContainerWatcher,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -114,7 +114,7 @@ export class Repairs {
   /** One at a time, as it is a background copy. */
   private async moveData(swept: SweptRow, signal: AbortSignal): Promise<void> {
     await this.moving.runExclusive(async () => {
-      if (!signal.aborted) await this.withRow(swept, (row) => this.operations.moveData(row));
+      if (!signal.aborted) await this.withRow(swept, (row) => this.operations.run(row, movingData()));
     });
   }
 

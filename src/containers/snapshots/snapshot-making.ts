@@ -2,14 +2,20 @@ import { Inject, Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { DomainError } from '../../errors';
+import { IdempotencyKeys, onceOnly, type RequestKey } from '../../idempotency';
 import { LOGGER } from '../../logging';
 import { Clock, Throttle } from '../../scheduling';
+import { TiersService } from '../../tiers';
+import { type Caller, ContainerAccess } from '../access/container-access';
+import { Capacity } from '../capacity/capacity';
+import { type CreateSnapshotDto, snapshotView, type SnapshotView } from '../dto/snapshots';
 import { type ContainerRow, keptWith, MIB } from '../model/container.entity';
-import { layerReference, nameAfter, type SnapshotRow, snapshotVolume } from '../model/snapshot.entity';
+import { bytesOf, layerReference, nameAfter, type SnapshotRow, snapshotVolume } from '../model/snapshot.entity';
 import { assertDataFits, DataVolumes } from '../operations/data-volumes';
-import type { Facts } from '../operations/executor';
-import { ContainerOperations, type SnapshotCourse } from '../operations/operations';
+import type { StepResults } from '../operations/executor';
+import { OperationRunner } from '../operations/operation-runner';
 import { RunningWork } from '../operations/running-work';
+import { type SnapshotPreparation, takingSnapshot } from '../operations/snapshot';
 import { type SnapshotLimits, SnapshotRepository } from '../rows/snapshot.repository';
 import { SnapshotRemoval } from './snapshot-removal';
 
@@ -47,7 +53,7 @@ interface WantedSnapshot<Result extends KeyedOutcome> {
 @Injectable()
 export class SnapshotMaking {
   constructor(
-    private readonly operations: ContainerOperations,
+    private readonly operations: OperationRunner,
     private readonly snapshots: SnapshotRepository,
     private readonly removal: SnapshotRemoval,
     private readonly volumes: DataVolumes,
@@ -68,7 +74,7 @@ export class SnapshotMaking {
   async begin<R extends KeyedOutcome>(container: ContainerRow, wanted: WantedSnapshot<R>): Promise<R> {
     return new Promise((accept, refuse) => {
       let inserted: SnapshotRow | null = null;
-      const making = this.operations.snapshot(container, async (leased) => {
+      const operation = takingSnapshot(async (leased) => {
         const row = await this.rowOf(leased, wanted);
         const insert: Insert = (more) =>
           this.snapshots.insert(row, wanted.limits, async () => {
@@ -81,10 +87,10 @@ export class SnapshotMaking {
         if (result.isReplayed) return null;
         const most = await this.volumes.mostLayerBytes(row.diskMb);
         const mostLayerBytes = wanted.isTransient ? most : Math.min(most, wanted.limits.snapshotMb * MIB);
-        return { ...this.courseOf(row, wanted), mostLayerBytes };
+        return { ...this.preparationOf(row, wanted), mostLayerBytes };
       });
       void this.work.track(() =>
-        making.catch(async (error: unknown) => {
+        this.operations.run(container, operation).catch(async (error: unknown) => {
           refuse(error instanceof Error ? error : new Error(String(error)));
           if (inserted !== null) await this.fail(inserted, error);
         }),
@@ -134,18 +140,18 @@ export class SnapshotMaking {
     };
   }
 
-  private courseOf(row: SnapshotRow, wanted: WantedSnapshot<KeyedOutcome>): SnapshotCourse {
+  private preparationOf(row: SnapshotRow, wanted: WantedSnapshot<KeyedOutcome>): SnapshotPreparation {
     const { limits } = wanted;
     const onlyCopy = wanted.onlyCopy?.(row) ?? null;
     const own = { owner: { id: row.id, isSnapshot: true }, volume: snapshotVolume(row) };
     return {
-      plan: {
+      snapshot: {
         ...(onlyCopy ? { owner: { id: onlyCopy.id, isSnapshot: false }, volume: onlyCopy.volumeName } : own),
         layer: row.layerBytes > 0 ? layerReference(row) : null,
         hasData: row.dataBytes > 0,
       },
       listeners: this.reporterOf(row),
-      finish: ({ layer, committedBytes = 0, copiedBytes = 0, suspendedMs = 0 }: Facts) => {
+      finish: ({ layer, committedBytes = 0, copiedBytes = 0, suspendedMs = 0 }: StepResults) => {
         const { imageId: layerId = null, bytes: layerBytes = 0 } = layer ?? {};
         const dataBytes = row.dataBytes === 0 ? 0 : Math.max(1, copiedBytes);
         const keptLayerMb = keptWith(row, committedBytes);
@@ -156,7 +162,7 @@ export class SnapshotMaking {
   }
 
   /** Users see the copy go on; a failure to tell them does not fail the snapshot. */
-  private reporterOf(row: SnapshotRow): NonNullable<SnapshotCourse['listeners']> {
+  private reporterOf(row: SnapshotRow): NonNullable<SnapshotPreparation['listeners']> {
     const throttle = new Throttle(PROGRESS_MS);
     return {
       onCopy: ({ percent, message }) => {
@@ -184,5 +190,56 @@ export class SnapshotMaking {
     } catch (fault) {
       this.logger.warn({ err: fault, snapshot_id: row.id }, 'a failed snapshot could not be recorded yet');
     }
+  }
+}
+
+/** Accepts requests for snapshots. */
+@Injectable()
+export class SnapshotCreation {
+  constructor(
+    private readonly containers: ContainerAccess,
+    private readonly making: SnapshotMaking,
+    private readonly capacity: Capacity,
+    private readonly tiers: TiersService,
+    private readonly keys: IdempotencyKeys,
+  ) {}
+
+  /**
+   * Accepts a snapshot of a container. It is made in the background, and events report how it ends.
+   *
+   * @throws DomainError `container_not_found`, `ambiguous_id`, `not_authorized`, `guest_session_expired`,
+   *   `snapshot_limit_reached`, `container_not_running` if the container's creation is under way or has failed,
+   *   `operation_in_progress`, `no_capacity`, `idempotency_key_reused`, `snapshot_failed`,
+   *   `invalid_parameters` if the files outside the home are larger than the container's disk
+   */
+  async accept(
+    caller: Caller,
+    id: string,
+    request: Readonly<CreateSnapshotDto>,
+    { key, onReplayed }: RequestKey = {},
+  ): Promise<SnapshotView> {
+    const container = await this.containers.findInSession(caller, id);
+    const once = onceOnly(key, { route: 'snapshots', container: container.id, ...request });
+    const earlier = await this.keys.earlier<SnapshotView>(caller.userId, once);
+    if (earlier) {
+      onReplayed?.();
+      return earlier;
+    }
+    const { answer, isReplayed } = await this.making.begin(container, {
+      name: request.name ?? null,
+      description: request.description ?? null,
+      labels: request.labels ?? {},
+      isTransient: false,
+      limits: this.tiers.limitsOf(caller.tier),
+      around: async (row, insert) => {
+        await this.capacity.assertDisk(bytesOf(row));
+        return this.keys.once<SnapshotView>(caller.userId, once, async (keep) => {
+          await keep({ answer: snapshotView(row), id: row.id });
+          await insert();
+        });
+      },
+    });
+    if (isReplayed) onReplayed?.();
+    return answer;
   }
 }

@@ -6,7 +6,7 @@ import { ImageStore } from '../../images';
 import { Clock } from '../../scheduling';
 import type { WarmSlot } from '../model/warm-slot.entity';
 import { KnownEngine } from '../nodes/known-engine';
-import { containerName } from '../operations/plan';
+import { containerName } from '../operations/steps';
 import { Instance } from '../rows/instance';
 import { WarmSlots } from '../rows/warm-slots';
 import { SlotWatch } from './slot-watch';

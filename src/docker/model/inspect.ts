@@ -2,14 +2,17 @@ import { z } from 'zod';
 import { EngineError, type EngineState, type ListedContainer, type ObservedContainer, PROTOCOL } from '../../engine';
 import { LABELS } from './labels';
 
-const STATES = ['created', 'running', 'paused', 'restarting', 'exited', 'dead', 'removing'] as const;
+/** Docker shows `dead` for a moment at the end of a removal, and permanently after a failed one. */
+const state = z
+  .enum(['created', 'running', 'paused', 'restarting', 'exited', 'dead', 'removing'])
+  .transform((said): EngineState => (said === 'dead' || said === 'removing' ? 'broken' : said));
 
 const inspection = z.object({
   Id: z.string(),
   Name: z.string(),
   Image: z.string(),
   State: z.object({
-    Status: z.enum(STATES),
+    Status: state,
     StartedAt: z.string(),
     ExitCode: z.number(),
     OOMKilled: z.boolean().optional(),
@@ -26,7 +29,7 @@ const listing = z.object({
   Id: z.string(),
   // Null for a partly removed container.
   Names: z.array(z.string()).nullish(),
-  State: z.enum(STATES),
+  State: state,
   Created: z.number(),
   Labels: z.record(z.string(), z.string()).nullish(),
   NetworkSettings: z.object({ Networks: z.record(z.string(), z.unknown()).nullish() }).nullish(),

@@ -67,7 +67,7 @@ export class SandboxNetworks {
     this.full.clear();
     this.places.clear();
     for (const { engineId, state, network } of listed) {
-      if (network !== null && state !== 'exited' && state !== 'dead') this.places.set(engineId, network);
+      if (network !== null && state !== 'exited' && state !== 'broken') this.places.set(engineId, network);
     }
   }
 

@@ -1,6 +1,6 @@
 /**
- * Container ids on a cluster: `<node>/<id of the engine there>`. Only the engine, and code that shows ids to clients,
- * may split them. On a single machine they are the engine's own ids.
+ * Container ids on a cluster: `<node>/<id of the engine there>`. Only the functions of this file split them. On a
+ * single machine they are the engine's own ids.
  */
 
 const SEPARATOR = '/';

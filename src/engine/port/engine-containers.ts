@@ -32,7 +32,7 @@ export interface OwnerLabels {
 export interface ContainerSpec {
   /** The name in the engine: unique, and never chosen by the user. */
   readonly name: string;
-  /** The host name inside: the user's name of the container. Absent: Docker's short id, as of warm slots. */
+  /** The host name inside: the user's name of the container. Absent: a name of the engine's, as of warm slots. */
   readonly hostname?: string;
   readonly image: string;
   /** Replaces the image's own user. */
@@ -128,7 +128,7 @@ export interface EngineContainers {
   rename(engineId: string, name: string): Promise<void>;
   /** @returns null if there is no such container */
   inspect(engineId: string): Promise<ObservedContainer | null>;
-  /** Lists the Docker containers of an instance, or of one of its containers, running or not. */
+  /** Lists the engine's containers of an instance, or of one of its containers, running or not. */
   list(filter: ListFilter): Promise<Listed<ListedContainer>>;
   /** @throws EngineError `container_not_found`, `container_not_running` */
   stats(engineId: string): Promise<ContainerStats>;

@@ -1,6 +1,6 @@
 /** Engine errors, by what a caller can do about them. */
 export type EngineErrorCode =
-  /** Docker is unreachable, or did not answer in time: the call may or may not have taken effect. */
+  /** The engine is unreachable, or did not answer in time: the call may or may not have taken effect. */
   | 'docker_unavailable'
   /** Like `docker_unavailable`, for one node of a cluster: the others go on. */
   | 'node_unavailable'
@@ -8,7 +8,7 @@ export type EngineErrorCode =
   | 'docker_changed'
   /** An error response that no code here covers. */
   | 'docker_error'
-  /** Docker answers but the container's sandbox does not: the call may or may not have taken effect. */
+  /** The engine answers but the container's sandbox does not: the call may or may not have taken effect. */
   | 'container_not_responding'
   | 'container_not_found'
   | 'container_paused'
@@ -133,7 +133,7 @@ export function isFileError(error: unknown): error is EngineError & { readonly c
   return error instanceof EngineError && (FILE_ERRORS as readonly string[]).includes(error.code);
 }
 
-/** Whether an error means that Docker did not answer: the call may have taken effect, or may still run. */
+/** Whether an error means that the engine did not answer: the call may have taken effect, or may still run. */
 export function saysUnavailable(error: unknown): boolean {
   return error instanceof EngineError && UNAVAILABLE.includes(error.code);
 }

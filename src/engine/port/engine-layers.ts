@@ -4,7 +4,7 @@ import type { Listed } from './engine-containers';
 export interface WrittenLayer {
   /** The size of the files in the layer; Docker (26.1) counts holes in full. */
   readonly bytes: number;
-  /** False if only Berth and Docker have written there. */
+  /** False if only Berth and the engine have written there. */
   readonly isWritten: boolean;
   /** Whether the container's image is itself made of such a layer. */
   readonly isOnLayer: boolean;
@@ -61,17 +61,17 @@ export interface EngineLayers {
    */
   measure(engineId: string): Promise<WrittenLayer | null>;
   /**
-   * Makes an image of a container's writable layer. Nothing may write to the layer meanwhile: Docker reads it as it is.
+   * Makes an image of a container's writable layer. Nothing may write to the layer meanwhile.
    * The image has the variables, the user and the command of the container's image, and none of the container's labels.
-   * If the answer is lost or aborted, Docker may still make the image.
+   * If the answer is lost or aborted, the engine may still make the image.
    *
    * @throws EngineError `container_not_found`, `container_not_running` if it is neither paused nor stopped,
    *   `data_too_large`, `aborted`
    */
   commit(commit: LayerCommit): Promise<LayerImage>;
   /**
-   * Replaces an image with nearly as many layers as Docker allows by one with a single layer of the same name. Takes as
-   * long as reading and writing the whole image.
+   * Replaces an image with nearly as many layers as the engine allows by one of its name with a single layer. Takes
+   * as long as reading and writing the whole image.
    *
    * @returns null if the image has few layers; it is left as it is
    * @throws EngineError `image_not_found`, `aborted`; the image is as before then

@@ -30,7 +30,7 @@ export interface EngineNode {
 
 /** A copy of the image of a writable layer, with all layers below it, to another node. */
 export interface LayerCopy {
-  /** Docker's id of the image, the same on both nodes. */
+  /** The engine's id of the image, the same on both nodes. */
   readonly imageId: string;
   /** The name of the copy; see `layerImage`. On the source, no image has this name afterwards. */
   readonly reference: string;

@@ -6,7 +6,7 @@ export interface WantedVolume {
   readonly diskMb: number;
   readonly owner: OwnerLabels;
   readonly node?: string | null;
-  /** The volume cannot exist yet, so Docker is not asked. */
+  /** The volume cannot exist yet, so the engine is not asked. */
   readonly isNew?: boolean;
 }
 
@@ -17,7 +17,7 @@ export interface ListedVolume {
   readonly containerId: string | null;
   /** The snapshot that the volume belongs to instead of a container; null or absent if there is none. */
   readonly snapshotId?: string | null;
-  /** False if the volume is known only by its name: Docker has lost its labels and options, including the size. */
+  /** False if the volume is known only by its name: the engine has lost its labels and options, including the size. */
   readonly labelled: boolean;
   /** The node of the volume; null or absent on a single machine. */
   readonly node?: string | null;
@@ -26,7 +26,7 @@ export interface ListedVolume {
 /** A volume to measure. */
 export interface VolumeMeasurement {
   readonly name: string;
-  /** An image with GNU tar and coreutils; must be present already. */
+  /** An image with GNU tar and coreutils, for an engine that works in a container; must be present already. */
   readonly image: string;
   readonly owner: OwnerLabels;
   readonly node?: string | null;
@@ -37,7 +37,7 @@ export interface VolumeCopy {
   readonly from: string;
   /** Must exist; its contents are removed first. */
   readonly to: string;
-  /** An image with GNU tar and coreutils; must be present already. */
+  /** An image with GNU tar and coreutils, for an engine that works in a container; must be present already. */
   readonly image: string;
   readonly owner: OwnerLabels;
   /** The node of both volumes, or of the source. */

@@ -1,13 +1,8 @@
-/** `restarting`: the container crashed, and the engine waits before it starts the container again. */
-export type EngineState = 'created' | 'running' | 'paused' | 'restarting' | 'exited' | 'dead' | 'removing';
-
 /**
- * Whether a container counts as gone, although its name may still be taken: it is being removed, or it is `dead`.
- * Docker shows `dead` for a moment at the end of a removal, and permanently after a failed one.
+ * `restarting`: the container crashed, and the engine waits before it starts the container again. `broken`: it is being
+ * removed, or what is left of it can only be removed; its name may still be taken.
  */
-export function isHalfGone(state: string): boolean {
-  return state === 'removing' || state === 'dead';
-}
+export type EngineState = 'created' | 'running' | 'paused' | 'restarting' | 'exited' | 'broken';
 
 /** A container as listed. */
 export interface ListedContainer {
@@ -43,8 +38,8 @@ export interface EngineEvent {
   readonly engineId: string;
   readonly containerId: string;
   /**
-   * `kill`: Docker was told to send the container a signal that ends it, SIGTERM or SIGKILL; a stop does so too.
-   * `exec_start`: Docker starts a program in it, other than the connection of a channel; see {@link WatchSubject}.
+   * `kill`: the engine was told to send the container a signal that ends it, SIGTERM or SIGKILL; a stop does so too.
+   * `exec_start`: a program was started in it, other than the connection of a channel; see {@link WatchSubject}.
    */
   readonly action: 'start' | 'kill' | 'oom' | 'die' | 'destroy' | 'pause' | 'unpause' | 'exec_start';
   /** With `die` only. */

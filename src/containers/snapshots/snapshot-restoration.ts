@@ -1,12 +1,13 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, invalidParameters } from '../errors';
-import { type Caller, ContainerAccess } from './access/container-access';
-import type { RestoreSnapshotDto, SnapshotRestoredView } from './dto/snapshots';
-import { containerFacts, type ContainerRow } from './model/container.entity';
-import { ContainerOperations } from './operations/operations';
-import { SnapshotCreation } from './creation/snapshot-creation';
-import { SnapshotWait } from './snapshots/snapshot-wait';
-import { SnapshotAccess } from './snapshots/snapshot-access';
+import { DomainError, invalidParameters } from '../../errors';
+import { type Caller, ContainerAccess } from '../access/container-access';
+import type { RestoreSnapshotDto, SnapshotRestoredView } from '../dto/snapshots';
+import { containerFacts, type ContainerRow } from '../model/container.entity';
+import { OperationRunner } from '../operations/operation-runner';
+import { restoringSnapshot } from '../operations/restore-snapshot';
+import { SnapshotCreation } from './snapshot-making';
+import { SnapshotWait } from './snapshot-wait';
+import { SnapshotAccess } from './snapshot-access';
 
 /** The state before is being copied for so long at most; the request fails then, and changes nothing. */
 const KEEP_WITHIN_MS = 30 * 60_000;
@@ -19,7 +20,7 @@ export class SnapshotRestoration {
     private readonly access: SnapshotAccess,
     private readonly creation: SnapshotCreation,
     private readonly waiting: SnapshotWait,
-    private readonly operations: ContainerOperations,
+    private readonly operations: OperationRunner,
   ) {}
 
   /**
@@ -28,7 +29,7 @@ export class SnapshotRestoration {
    *
    * @throws DomainError `container_not_found`, `ambiguous_id`, `not_authorized`, `guest_session_expired`,
    *   `snapshot_not_found`, `snapshot_not_ready`, `invalid_parameters` if the snapshot is another container's or does
-   *   not fit, `restore_failed`, `operation_in_progress`, `no_capacity`; as {@link SnapshotCreation.create}
+   *   not fit, `restore_failed`, `operation_in_progress`, `no_capacity`; as {@link SnapshotCreation.accept}
    */
   async restore(
     caller: Caller,
@@ -41,7 +42,7 @@ export class SnapshotRestoration {
       throw invalidParameters([{ field: 'snapshot', message: 'must be a snapshot of this container' }]);
     }
     const kept = keep ? await this.keep(caller, row) : null;
-    const { row: after, restarted } = await this.operations.restoreSnapshot(row, snapshot);
+    const { row: after, restarted } = await this.operations.run(row, restoringSnapshot(snapshot));
     return Object.assign({}, containerFacts(after), {
       message: 'snapshot restored',
       restarted,
@@ -51,7 +52,7 @@ export class SnapshotRestoration {
   }
 
   private async keep(caller: Caller, row: ContainerRow): Promise<string> {
-    const { id } = await this.creation.create(caller, row.id, {});
+    const { id } = await this.creation.accept(caller, row.id, {});
     try {
       await this.waiting.untilReady(caller, id, { timeoutMs: KEEP_WITHIN_MS });
     } catch (error) {

@@ -1,4 +1,4 @@
-import { mergedSettings } from './container-access';
+import { mergedSettings } from './settings';
 
 const START = { command: ['server'], restart: 'never' as const, ready: { port: 80, within_seconds: 5 } };
 const current = { env: () => ({ A: '1' }), labels: { a: '1' }, start: START };
