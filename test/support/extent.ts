@@ -63,13 +63,12 @@ export function itDrawn(count: number, tests: Readonly<Record<string, () => Prom
 }
 
 /** Declares tests of which a sample has one in `every`, in each run of CI others. */
-export function inTurn(every: number): Declare {
+export function inTurn(every: number): (title: string, test: () => Promise<void>) => void {
   let at = DRAW;
-  const declare = (title: string, test: () => Promise<void>): void => {
+  return (title, test) => {
     at += 1;
     if (!IS_SAMPLE || at % every === 0) it(title, test);
   };
-  return Object.assign(declare, { each: it.each });
 }
 
 /** Points before and after their effect, one after the other; in `npm test` one of both for each, in turn. */

@@ -23,8 +23,8 @@ export interface RunningContainer {
 }
 
 /**
- * A caller's way into a running container, which counts as used in between. Whoever enters has to {@link leave} in a
- * `finally`.
+ * A caller's way into a running container. The container counts as used until {@link leave}, which the caller must call
+ * in a `finally`.
  */
 export class ContainerEntry {
   /**

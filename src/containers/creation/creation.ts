@@ -90,9 +90,8 @@ export class WarmCreation {
       };
       return await this.insertion.insertWarm(rowOf, checked, { keys });
     } catch (error) {
-      const isOtherName = request.name == null && error instanceof DomainError && error.kind === 'name_taken';
       if (error instanceof NoSlotError) this.pool.noteMiss('taken');
-      else if (error instanceof DomainError && !isOtherName) throw error;
+      else if (error instanceof DomainError && !isGeneratedNameTaken(request, error)) throw error;
       else if (!(error instanceof DomainError)) this.logger.warn({ err: error }, 'no warm slot could be looked for');
       return null;
     }
@@ -179,9 +178,13 @@ export class Creation {
       }
       return inserted;
     } catch (error) {
-      const isGenerated = checked.request.name == null;
-      if (!isGenerated || !(error instanceof DomainError && error.kind === 'name_taken')) throw error;
+      if (!isGeneratedNameTaken(checked.request, error)) throw error;
       return this.insertAndRun(checked);
     }
   }
+}
+
+/** Whether another name may be free: the user gave none. */
+function isGeneratedNameTaken({ name }: Pick<CreateRequest, 'name'>, error: unknown): boolean {
+  return name == null && error instanceof DomainError && error.kind === 'name_taken';
 }

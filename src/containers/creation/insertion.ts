@@ -71,11 +71,10 @@ export class Insertion {
   /** @throws DomainError `container_limit_reached`, `name_taken`, `idempotency_key_reused`, `no_capacity` */
   insert(row: ContainerRow, checked: CheckedCreation): Promise<Inserted> {
     const { tier, settings } = checked;
-    const event = { type: 'container_created', data: containerFacts(row) } as const;
     return this.within(checked, async (bounds, keep) => {
       await keep(row);
       // Last, because the insertion locks the reserved capacity, which all users share.
-      return this.repository.insert(row, { limit: settings.limits.containers, tier, event, bounds });
+      return this.insertRow(row, { limit: settings.limits.containers, tier, bounds });
     });
   }
 
@@ -119,8 +118,7 @@ export class Insertion {
     const insertAll = async (bounds: CapacityBounds): Promise<void> => {
       for (const copy of copies) {
         const row = { ...copy.row, seedSnapshotId, keptLayerMb };
-        const event = { type: 'container_created', data: containerFacts(row) } as const;
-        copy.row = await this.repository.insert(row, { limit: tier.containers, tier: tier.name, event, bounds });
+        copy.row = await this.insertRow(row, { limit: tier.containers, tier: tier.name, bounds });
       }
     };
     await this.capacity.assertDisk(layerBytes);
@@ -204,6 +202,14 @@ export class Insertion {
       purgedAt: null,
       removalPendingSince: null,
     };
+  }
+
+  private insertRow(
+    row: ContainerRow,
+    within: { limit: number; tier: string; bounds: CapacityBounds },
+  ): Promise<ContainerRow> {
+    const event = { type: 'container_created', data: containerFacts(row) } as const;
+    return this.repository.insert(row, { ...within, event });
   }
 
   private within(

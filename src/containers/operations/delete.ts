@@ -2,11 +2,12 @@ import { type ContainerRow, type DeletionReason, isUp } from '../model/container
 import type { OperationDefinition, OperationContext } from './operation';
 import { deletedOutcome, type Outcome } from './outcome';
 import { exists, type Plan, type PlanInput, removeRemains, type Step, stepsOnly, stopCurrent } from './steps';
-import { type Ended, ended } from './stop';
+import { type Ended, ended, recoverFailedCreation } from './stop';
 
-/** Why a container is deleted without a request; or that it is deleted whatever Docker says. */
 interface DeletionOptions {
+  /** Absent if a user requested the deletion. */
   readonly reason?: DeletionReason | undefined;
+  /** Whether the row is deleted even if Docker refuses. */
   readonly isForced?: boolean;
 }
 
@@ -22,8 +23,7 @@ export function deleting({ reason, isForced = false }: DeletionOptions = {}): Op
     verb: reason === undefined ? 'delete' : 'auto_delete',
     prepare: async (lease, context) => {
       const { recovery, purge } = context;
-      // A row in `error` needs no inspection of its own container, but a failed creation may have left one.
-      if (lease.row.status === 'error') await recovery.recover(lease, 'reconcile');
+      await recoverFailedCreation(lease, recovery);
       return {
         plan: planDeletion,
         // The removal may have happened although its answer was lost. A container that is gone can only be deleted.

@@ -1,6 +1,8 @@
 import type { ContainerRow, StopEnding } from '../model/container.entity';
 import type { Completed, OperationDefinition } from './operation';
+import type { OperationLease } from './operation-lease';
 import { stoppedOutcome } from './outcome';
+import type { Recovery } from './recovery';
 import { exists, type Plan, type PlanInput, stepsOnly, stopCurrent } from './steps';
 
 /** The row of a container that was stopped or deleted, and whether it was paused before. */
@@ -19,8 +21,7 @@ export function stopping(ending?: StopEnding): OperationDefinition<Ended> {
   return {
     verb: ending ?? 'stop',
     prepare: async (lease, { recovery }) => {
-      // A row in `error` needs no inspection of its own container, but a failed creation may have left one.
-      if (lease.row.status === 'error') await recovery.recover(lease, 'reconcile');
+      await recoverFailedCreation(lease, recovery);
       return {
         plan: planStop,
         outcome: async ({ stopFound }) => {
@@ -32,6 +33,11 @@ export function stopping(ending?: StopEnding): OperationDefinition<Ended> {
     },
     result: ended,
   };
+}
+
+/** A row in `error` needs no inspection of its own container, but a failed creation may have left one. */
+export async function recoverFailedCreation(lease: OperationLease, recovery: Recovery): Promise<void> {
+  if (lease.row.status === 'error') await recovery.recover(lease, 'reconcile');
 }
 
 export function planStop(input: PlanInput): Plan {

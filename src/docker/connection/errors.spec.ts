@@ -166,6 +166,7 @@ describe('a failure inside the stream of a pull', () => {
     ['no matching manifest for linux/riscv64 in the manifest list entries', 'image_not_found'],
     ['toomanyrequests: rate limit: not found in cache', 'image_unavailable'],
     ['failed to register layer: write /usr/lib/x: no space left on device', 'docker_error'],
+    ['failed to register layer: no space left in the pool', 'docker_error'],
     ['net/http: TLS handshake timeout', null],
   ])('must be read as words: %s', (message, code) => {
     expect(codeOfPullFailure(message)).toBe(code);

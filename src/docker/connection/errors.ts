@@ -165,7 +165,7 @@ export function codeOfPullFailure(message: string): EngineErrorCode | null {
   if (/not found|manifest unknown|does not exist|no matching manifest|invalid reference/i.test(message)) {
     return 'image_not_found';
   }
-  return saysDiskFull(message) ? 'docker_error' : null;
+  return /no space left/i.test(message) ? 'docker_error' : null;
 }
 
 /** Whether Docker says that the disk with its data is full. */

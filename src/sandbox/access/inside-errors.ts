@@ -1,5 +1,5 @@
 import { ApiContainerById, insideFault } from '../../containers';
-import { EngineError } from '../../engine';
+import { EngineError, type EngineErrorCode } from '../../engine';
 import { type ApiFault, DomainError, type ErrorCode } from '../../errors';
 
 /** The errors of a route that resumes a paused container. */
@@ -15,24 +15,20 @@ export const ApiInside = (...faults: readonly ApiFault[]): MethodDecorator =>
  * @param failed the error's kind; the engine's code goes beside it
  */
 export function failedAs(failed: ErrorCode, error: unknown): unknown {
-  const fault = insideFault(error);
-  if (!(fault instanceof EngineError)) return fault;
-  const { code } = fault;
-  if (code === 'container_not_responding' || code === 'sandbox_full' || code === 'restart_required') {
-    return new DomainError(code, { cause: error });
-  }
-  return new DomainError(failed, { code, cause: error });
+  return translated(error, failed, ['container_not_responding', 'sandbox_full', 'restart_required']);
 }
 
 /** Translates an error of a connection to a port into the one that clients see. */
 export function portFault(error: unknown): unknown {
+  return translated(error, 'application_failed', ['port_closed', 'restart_required', 'container_not_responding']);
+}
+
+/** @param own the codes that are error codes of the API too */
+function translated(error: unknown, failed: ErrorCode, own: readonly (EngineErrorCode & ErrorCode)[]): unknown {
   const fault = insideFault(error);
   if (!(fault instanceof EngineError)) return fault;
-  const { code } = fault;
-  if (code === 'port_closed' || code === 'restart_required' || code === 'container_not_responding') {
-    return new DomainError(code, { cause: error });
-  }
-  return new DomainError('application_failed', { code, cause: error });
+  const kind = own.find((code) => code === fault.code);
+  return kind ? new DomainError(kind, { cause: error }) : new DomainError(failed, { code: fault.code, cause: error });
 }
 
 /** Like {@link failedAs}, for the start of a program, which may not exist. */
