@@ -3,6 +3,7 @@ export { portFault } from './access/inside-errors';
 export { SandboxModule } from './sandbox.module';
 export { type CommandClient, Commands } from './commands/commands';
 export { FilesService } from './files/files.service';
+export { BackgroundProcesses, type FoundProcess } from './processes/background-processes';
 export type { TerminalExit } from './terminals/attachment';
 export { TERMINAL_CHANNELS } from './terminals/terminal-channels';
 export {
