@@ -45,10 +45,10 @@ describe('a lifetime', () => {
   ] as const)('ends by a %s, once, with the reason in the event and an audit entry', async (action, event, then) => {
     const { db_id: id } = await user.api.running({ lifetime_seconds: LIFETIME, end_action: action });
     expect(await viewOf(id)).toMatchObject({ end_action: action, ends_at: inSeconds(LIFETIME) });
-    clock.advance(LIFETIME * 1000 - 1);
+    clock.forward(LIFETIME * 1000 - 1);
     await check();
     expect((await viewOf(id))['status']).toBe('running');
-    clock.advance(1);
+    clock.forward(1);
     await Promise.all([check(), check()]);
     expect(await events.next(event)).toMatchObject({ data: { reason: 'lifetime_over' } });
     if (then) expect(await viewOf(id)).toMatchObject(then);
@@ -61,41 +61,41 @@ describe('a lifetime', () => {
 
   it('begins anew with each start and resumption', async () => {
     const { db_id: id } = await user.api.running({ lifetime_seconds: LIFETIME, end_action: 'pause' });
-    clock.advance(100_000);
+    clock.forward(100_000);
     await user.api.call('POST', `/api/containers/${id}/pause`);
     expect(await viewOf(id)).toMatchObject({ status: 'paused', ends_at: null });
-    clock.advance(LIFETIME * 1000);
+    clock.forward(LIFETIME * 1000);
     await check();
     await user.api.call('POST', `/api/containers/${id}/resume`);
     expect(await viewOf(id)).toMatchObject({ status: 'running', ends_at: inSeconds(LIFETIME) });
     await user.api.stop(id);
     expect(await viewOf(id)).toMatchObject({ lifetime_seconds: LIFETIME, ends_at: null });
-    clock.advance(50_000);
+    clock.forward(50_000);
     await user.api.start(id);
     expect(await viewOf(id)).toMatchObject({ ends_at: inSeconds(LIFETIME) });
   });
 
   it('is moved by a PATCH, counted from then, also where it stays as long', async () => {
     const { db_id: id } = await user.api.running({ lifetime_seconds: LIFETIME });
-    clock.advance(200_000);
+    clock.forward(200_000);
     for (const seconds of [LIFETIME, 2 * LIFETIME]) {
       expect(await change(id, { lifetime_seconds: seconds })).toMatchObject({ status: 200 });
       expect(await viewOf(id)).toMatchObject({ lifetime_seconds: seconds, ends_at: inSeconds(seconds) });
     }
     expect(await change(id, { end_action: 'delete' })).toMatchObject({ status: 200 });
-    clock.advance(2 * LIFETIME * 1000 - 1);
+    clock.forward(2 * LIFETIME * 1000 - 1);
     await check();
     expect(await viewOf(id)).toMatchObject({ status: 'running', end_action: 'delete' });
     expect(await change(id, { lifetime_seconds: null, end_action: null })).toMatchObject({ status: 200 });
     expect(await viewOf(id)).toMatchObject({ lifetime_seconds: null, end_action: 'stop', ends_at: null });
-    clock.advance(1_000);
+    clock.forward(1_000);
     await check();
     expect((await viewOf(id))['status']).toBe('running');
   });
 
   it('does not end a container whose end was moved after it was found due', async () => {
     const { db_id: id } = await user.api.running({ lifetime_seconds: LIFETIME });
-    clock.advance(LIFETIME * 1000);
+    clock.forward(LIFETIME * 1000);
     const due = await berth.app.get(ContainerRepository).findById(id);
     expect(due?.endsAt).toEqual(clock.now());
     await change(id, { lifetime_seconds: LIFETIME });
