@@ -2,7 +2,7 @@ import { IsArray, IsBoolean, IsIn, IsInt, IsObject, IsOptional, IsString, Max, M
 import { AsSent, EnvironmentProperty } from '../containers';
 import { QueryInteger } from '../http';
 
-const MAX_TIMEOUT_SECONDS = 31_536_000;
+const MAX_TIMEOUT_SECONDS = 2_592_000;
 const MOST_COPIES = 10;
 
 /** A body with the seconds until the sandbox's end. */

@@ -1,3 +1,7 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { testImage } from '../support/clients/api-client';
 import { FakeEngine } from '../support/fakes/fake-engine';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
 import { Berth, type TestUser } from '../support/servers/berth';
@@ -5,17 +9,25 @@ import { Berth, type TestUser } from '../support/servers/berth';
 describe("E2B's control API", () => {
   let berth: Berth;
   let user: TestUser;
+  const folder = mkdtempSync(join(tmpdir(), 'e2b-'));
 
   beforeAll(async () => {
-    berth = await Berth.start({ engine: new FakeEngine(new FakeDaemon()), environment: { INSTANCE_ID: 'e2b' } });
+    const image = { name: 'sandbox', reference: testImage(), description: 'Test', default: true, pull: 'never' };
+    const file = join(folder, 'images.json');
+    writeFileSync(file, JSON.stringify({ images: [image] }));
+    const environment = { INSTANCE_ID: 'e2b', IMAGES_FILE: file };
+    berth = await Berth.start({ engine: new FakeEngine(new FakeDaemon()), environment });
     user = await berth.user('enterprise');
   });
 
-  afterAll(() => berth.stop());
+  afterAll(async () => {
+    await berth.stop();
+    rmSync(folder, { recursive: true });
+  });
 
   it('creates, shows, pauses, connects to and kills a sandbox, which is a container', async () => {
-    const { status, body } = await user.api.call('POST', '/e2b/v2/sandboxes', { templateID: 'alpine', timeout: 60 });
-    expect([status, body]).toEqual([201, expect.objectContaining({ templateID: 'alpine' })]);
+    const { status, body } = await user.api.call('POST', '/e2b/v2/sandboxes', { templateID: 'base', timeout: 60 });
+    expect([status, body]).toEqual([201, expect.objectContaining({ templateID: 'base' })]);
     const path = `/e2b/sandboxes/${String(body['sandboxID'])}`;
     expect(await user.api.call('GET', path)).toMatchObject({ status: 200, body: { state: 'running' } });
     expect(await user.api.call('POST', `${path}/timeout`, { timeout: 90 })).toMatchObject({ status: 204 });

@@ -5,15 +5,28 @@ import { ContainerRepository } from '../../src/containers/rows/container.reposit
 import type { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
 import { FakeEngine } from '../support/fakes/fake-engine';
-import { TestClock } from '../support/fakes/test-clock';
+import { Clock } from '../../src/scheduling';
 import { Berth, type TestUser } from '../support/servers/berth';
 
 /** Only the tests end what is due. */
 const NO_CHECKS = { LIMIT_CHECK_SECONDS: '3600', SWEEP_INTERVAL_SECONDS: '3600' };
 const LIFETIME = 300;
 
+/** Stands still, so that ends can be compared to the millisecond. */
+class StoppedClock extends Clock {
+  private at = Date.now();
+
+  override now(): Date {
+    return new Date(this.at);
+  }
+
+  forward(ms: number): void {
+    this.at += ms;
+  }
+}
+
 describe('a lifetime', () => {
-  const clock = new TestClock();
+  const clock = new StoppedClock();
   let berth: Berth;
   let user: TestUser;
   let events: EventRecorder;

@@ -9,7 +9,9 @@ import {
   IsOptional,
   IsString,
   Matches,
+  Max,
   MaxLength,
+  Min,
   ValidateIf,
   type ValidationArguments,
 } from 'class-validator';
@@ -194,6 +196,8 @@ const LifetimeProperty = (absent: string): PropertyDecorator =>
       { minimum: 1, maximum: MAX_LIFETIME_SECONDS, example: 300 },
     ),
     IsOptional(),
+    Min(1),
+    Max(MAX_LIFETIME_SECONDS),
     IsInt(),
   );
 
