@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { Brackets, type SelectQueryBuilder } from 'typeorm';
 import { UserEntity } from '../../auth';
 import { type Config, CONFIG } from '../../config';
-import { Database } from '../../database';
+import { Database, readTime } from '../../database';
 import { Clock } from '../../scheduling';
 import { IDLE_ACTIONS, type Tier, TiersService } from '../../tiers';
 import { ContainerUsage } from '../access/container-usage';
@@ -38,6 +38,7 @@ export class ExpiryQueries {
       ...UP_STATUSES.flatMap((status) => [
         this.expiringSoon(status, now),
         this.withStaleExpiry(status),
+        this.lifetimeOver(status, now),
         this.idle(status, now),
       ]),
       this.abandoned(now),
@@ -48,6 +49,25 @@ export class ExpiryQueries {
       for (const { id } of await query.select('c.id', 'id').getRawMany<{ id: string }>()) found.add(id);
     }
     return [...found];
+  }
+
+  /** Containers whose lifetimes end between the two times, with these ends; one cheap statement. */
+  async lifetimesEnding(from: Date, to: Date): Promise<{ readonly id: string; readonly endsAt: Date }[]> {
+    const rows = await this.free('c.endsAt IS NOT NULL AND c.deletedAt IS NULL')
+      .andWhere('c.endsAt > :from AND c.endsAt <= :to', {
+        from: this.database.timestamp(from),
+        to: this.database.timestamp(to),
+      })
+      .select('c.id', 'id')
+      .addSelect('c.endsAt', 'endsAt')
+      .getRawMany<{ id: string; endsAt: unknown }>();
+    return rows.map(({ id, endsAt }) => ({ id, endsAt: readTime(endsAt) ?? to }));
+  }
+
+  private lifetimeOver(status: UpStatus, now: Date): SelectQueryBuilder<ContainerEntity> {
+    return this.up(status)
+      .andWhere('c.endsAt IS NOT NULL AND c.endsAt <= :now', { now: this.database.timestamp(now) })
+      .orderBy('c.endsAt');
   }
 
   private expiringSoon(status: UpStatus, now: Date): SelectQueryBuilder<ContainerEntity> {

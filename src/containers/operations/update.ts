@@ -53,9 +53,9 @@ export function updating(
   patch: SettingsPatch,
   tag?: Pick<TaggedRequest, 'assertConditions'>,
 ): OperationDefinition<Updated> {
-  const change = (row: ContainerRow, { environments }: OperationContext): Settings => {
+  const change = (row: ContainerRow, { environments, clock }: OperationContext): Settings => {
     tag?.assertConditions(settingsTag(row));
-    return settingsAfter(row, patch, environments);
+    return settingsAfter(row, patch, { environments, now: clock.now() });
   };
   return {
     verb: 'update',
@@ -249,6 +249,7 @@ export function updatedOutcome(
 ): Outcome {
   const { name, memoryMb, cpuShares, diskMb, network, labels, start, env } = wanted;
   const { autoStopSeconds, idleAction, autoDeleteSeconds, autoStart } = wanted;
+  const { lifetimeSeconds, endAction, endsAt } = wanted;
   const patch: ContainerPatch = {
     name,
     memoryMb,
@@ -261,6 +262,9 @@ export function updatedOutcome(
     idleAction,
     autoDeleteSeconds,
     autoStart,
+    lifetimeSeconds,
+    endAction,
+    endsAt,
     lastUsedAt: now,
     ...(env && { sealedEnv: env.sealed }),
     ...(results.volumeName !== undefined && { volumeName: results.volumeName }),
