@@ -1,5 +1,5 @@
 import { DomainError } from '../../errors';
-import { type ContainerRow, isUp } from '../model/container.entity';
+import { type ContainerRow, isUp, type PauseReason } from '../model/container.entity';
 import type { OperationDefinition } from './operation';
 import { NOTHING, pausedOutcome } from './outcome';
 import { stepsOnly } from './steps';
