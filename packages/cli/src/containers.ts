@@ -46,8 +46,14 @@ function withSettings(command: Command): Command {
     .option('--cpus <number>', 'CPUs, such as 0.5', cpuShares)
     .option('--disk <size>', 'Disk, such as 10g', mebibytes)
     .addOption(networkOption())
-    .option('--lifetime <time>', 'End each run after this time: 90s, 1h, 7d, or "none"; a change counts from now', lifetime)
-    .addOption(new Option('--at-end <action>', 'Action at the end of the lifetime').choices(['stop', 'pause', 'delete']))
+    .option(
+      '--lifetime <time>',
+      'End each run after this time: 90s, 1h, 7d, or "none"; a change counts from now',
+      lifetime,
+    )
+    .addOption(
+      new Option('--at-end <action>', 'Action at the end of the lifetime').choices(['stop', 'pause', 'delete']),
+    )
     .option('--auto-stop <time>', 'Idle after this time of inactivity: 30m, 8h, or "tier"', seconds)
     .addOption(
       new Option('--idle-action <action>', 'Action when it is idle').choices([

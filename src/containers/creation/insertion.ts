@@ -21,7 +21,10 @@ import type { SourceSnapshot, Specification } from './specification';
 /** What the row of a new container follows from, besides its id and lease. */
 interface NewContainer {
   readonly userId: string;
-  readonly request: Pick<CreateContainerDto, 'name' | 'labels' | 'auto_start' | keyof RequestedEnds>;
+  readonly request: Pick<
+    CreateContainerDto,
+    'name' | 'labels' | 'auto_start' | 'lifetime_seconds' | 'end_action' | keyof RequestedEnds
+  >;
   readonly settings: Specification;
   /** The snapshot that it is made from; null: its image alone. */
   readonly snapshot: SourceSnapshot | null;

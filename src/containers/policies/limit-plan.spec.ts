@@ -28,6 +28,8 @@ const ROW = {
   runSince: at(40),
   expiresAt: at(160),
   expiryWarnedAt: null,
+  endAction: 'stop',
+  endsAt: null,
   autoStopSeconds: null,
   idleAction: null,
   idleWarnedAt: null,
@@ -36,10 +38,13 @@ const ROW = {
   stoppedAt: null,
   deletionWarnedAt: null,
 } as const;
+const OVER = 'lifetime_over';
+const LATER = { endsAt: at(170), endAction: 'delete' } as const;
+const GONE = { endsAt: at(90), endAction: 'delete' } as const;
 const UNLIMITED = { ...ROW, expiresAt: null };
 const correct = (since: number, end: number | null): unknown => ({
   do: 'correct',
-  run: { runSince: at(since), expiresAt: end === null ? null : at(end), expiryWarnedAt: null },
+  run: { runSince: at(since), expiresAt: end === null ? null : at(end), expiryWarnedAt: null, endsAt: null },
 });
 const warn = (end: number, secondsLeft: number, reason = 'session_expired'): unknown => ({
   do: 'warn',
@@ -48,11 +53,27 @@ const warn = (end: number, secondsLeft: number, reason = 'session_expired'): unk
   expiresAt: at(end),
   secondsLeft,
 });
-const stop = (ending: 'expire' | 'idle' | 'suspend'): unknown => ({ do: 'stop', ending });
+const stop = (ending: 'expire' | 'lifetime' | 'idle' | 'suspend'): unknown => ({ do: 'stop', ending });
 
 describe('what the limits ask of a container that runs', () => {
   it.each<[string, Parameters<typeof planExpiry>[0], RunPolicy, unknown]>([
     ['nothing in the middle of its run', ROW, FREE, null],
+    ['nothing a moment before its lifetime is over', { ...UNLIMITED, endsAt: at(100.1) }, PRO, null],
+    ['a stop where its lifetime is over', { ...UNLIMITED, endsAt: at(100) }, PRO, stop('lifetime')],
+    ['a pause then', { ...UNLIMITED, endsAt: at(99), endAction: 'pause' }, PRO, { do: 'pause', reason: OVER }],
+    ['a deletion then', { ...UNLIMITED, endsAt: at(99), endAction: 'delete' }, PRO, { do: 'delete', reason: OVER }],
+    [
+      'a stop at the end of the run, whatever its lifetime',
+      { ...ROW, ...LATER },
+      { ...FREE, now: at(160) },
+      stop('expire'),
+    ],
+    [
+      'a stop where its user is suspended, not a deletion',
+      { ...ROW, ...GONE },
+      { ...FREE, suspended: true },
+      stop('suspend'),
+    ],
     ['nothing where nothing limits it', UNLIMITED, PRO, null],
     ['a stop where its user is suspended', ROW, { ...FREE, suspended: true }, stop('suspend')],
     ['that stop rather than a change of its end', UNLIMITED, { ...FREE, suspended: true }, stop('suspend')],
@@ -122,9 +143,19 @@ describe('what the limits ask of a container that is paused, or is to be', () =>
   const stopping = { idleAction: 'pause_then_stop' } as const;
 
   it.each<[string, Parameters<typeof planExpiry>[0], RunPolicy, unknown]>([
-    ['a pause where it says so', { ...UNLIMITED, autoStopSeconds: 600, idleAction: 'pause' }, PRO, { do: 'pause' }],
-    ['a pause where a stop follows', { ...UNLIMITED, autoStopSeconds: 600, ...stopping }, PRO, { do: 'pause' }],
-    ['a pause where its tier says so', UNLIMITED, { ...IDLE, idleAction: 'pause' }, { do: 'pause' }],
+    [
+      'a pause where it says so',
+      { ...UNLIMITED, autoStopSeconds: 600, idleAction: 'pause' },
+      PRO,
+      { do: 'pause', reason: 'idle' },
+    ],
+    [
+      'a pause where a stop follows',
+      { ...UNLIMITED, autoStopSeconds: 600, ...stopping },
+      PRO,
+      { do: 'pause', reason: 'idle' },
+    ],
+    ['a pause where its tier says so', UNLIMITED, { ...IDLE, idleAction: 'pause' }, { do: 'pause', reason: 'idle' }],
     ["a stop where its tier's limit is one", { ...UNLIMITED, idleAction: 'pause' }, IDLE, stop('idle')],
     [
       'a warning of the pause',
