@@ -38,9 +38,6 @@ const ROW = {
   stoppedAt: null,
   deletionWarnedAt: null,
 } as const;
-const OVER = 'lifetime_over';
-const LATER = { endsAt: at(170), endAction: 'delete' } as const;
-const GONE = { endsAt: at(90), endAction: 'delete' } as const;
 const UNLIMITED = { ...ROW, expiresAt: null };
 const correct = (since: number, end: number | null): unknown => ({
   do: 'correct',
@@ -58,22 +55,6 @@ const stop = (ending: 'expire' | 'lifetime' | 'idle' | 'suspend'): unknown => ({
 describe('what the limits ask of a container that runs', () => {
   it.each<[string, Parameters<typeof planExpiry>[0], RunPolicy, unknown]>([
     ['nothing in the middle of its run', ROW, FREE, null],
-    ['nothing a moment before its lifetime is over', { ...UNLIMITED, endsAt: at(100.1) }, PRO, null],
-    ['a stop where its lifetime is over', { ...UNLIMITED, endsAt: at(100) }, PRO, stop('lifetime')],
-    ['a pause then', { ...UNLIMITED, endsAt: at(99), endAction: 'pause' }, PRO, { do: 'pause', reason: OVER }],
-    ['a deletion then', { ...UNLIMITED, endsAt: at(99), endAction: 'delete' }, PRO, { do: 'delete', reason: OVER }],
-    [
-      'a stop at the end of the run, whatever its lifetime',
-      { ...ROW, ...LATER },
-      { ...FREE, now: at(160) },
-      stop('expire'),
-    ],
-    [
-      'a stop where its user is suspended, not a deletion',
-      { ...ROW, ...GONE },
-      { ...FREE, suspended: true },
-      stop('suspend'),
-    ],
     ['nothing where nothing limits it', UNLIMITED, PRO, null],
     ['a stop where its user is suspended', ROW, { ...FREE, suspended: true }, stop('suspend')],
     ['that stop rather than a change of its end', UNLIMITED, { ...FREE, suspended: true }, stop('suspend')],
@@ -90,6 +71,21 @@ describe('what the limits ask of a container that runs', () => {
       { ...GUEST, now: at(130) },
       stop('expire'),
     ],
+    ['nothing a moment before its lifetime is over', { ...UNLIMITED, endsAt: new Date(100 * MINUTE + 1) }, PRO, null],
+    ['a stop once its lifetime is over', { ...UNLIMITED, endsAt: at(100) }, PRO, stop('lifetime')],
+    [
+      'a pause then, where it says so',
+      { ...UNLIMITED, endsAt: at(100), endAction: 'pause' },
+      PRO,
+      { do: 'pause', reason: 'lifetime_over' },
+    ],
+    [
+      'a deletion then, where it says so, also of a paused one',
+      { ...UNLIMITED, status: 'paused', endsAt: at(100), endAction: 'delete' },
+      PRO,
+      { do: 'delete', reason: 'lifetime_over' },
+    ],
+    ['the end of the session rather than that', { ...ROW, endsAt: at(100) }, { ...FREE, now: at(160) }, stop('expire')],
     ['a stop when it is unused for too long', UNLIMITED, { ...PRO, idleMs: 10 * MINUTE }, stop('idle')],
     ['a warning before that', UNLIMITED, { ...PRO, idleMs: 12 * MINUTE }, warn(102, 120, 'idle')],
     ['a warning half of a short time before', UNLIMITED, { ...PRO, idleMs: 20 * MINUTE }, warn(110, 600, 'idle')],
