@@ -2,7 +2,7 @@ import { ExpiryWatcher } from '../../src/containers/expiry/expiry-watcher';
 import { expiring } from '../../src/containers/operations/expire';
 import { OperationRunner } from '../../src/containers/operations/operation-runner';
 import { ContainerRepository } from '../../src/containers/rows/container.repository';
-import { type Answer, LARGER, SMALL } from '../support/clients/api-client';
+import { type Answer, LARGER, SMALL, testImage } from '../support/clients/api-client';
 import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
@@ -60,7 +60,7 @@ describe('the lifetime of a container', () => {
   ])('is refused with %s %j, which the error names', async (field, value) => {
     const answers = [
       await user.api.create({ [field]: value }),
-      await user.api.update('none', { [field]: value }),
+      await user.api.update('none', { name: 'one', ...SMALL, [field]: value }),
       await user.api.patch('none', { [field]: value }),
     ];
     for (const { status, body } of answers) {
@@ -112,7 +112,7 @@ describe('the lifetime of a container', () => {
     await user.api.patch(id, { lifetime_seconds: 3_600, end_action: 'delete' });
     await expectEndIn(id, HOUR);
     clock.forward(HOUR / 2);
-    expect((await user.api.update(id, LARGER)).body).toMatchObject({ restarted: true });
+    expect((await user.api.patch(id, LARGER)).body).toMatchObject({ restarted: true });
     await expectEndIn(id, HOUR / 2);
     await user.api.patch(id, { lifetime_seconds: null, end_action: null });
     expect(await view(id)).toMatchObject({ lifetime_seconds: null, end_action: 'stop', ends_at: null });
@@ -150,7 +150,7 @@ describe('the lifetime of a container', () => {
     }
     await verb(id, 'pause');
     clock.forward(2 * HOUR);
-    expect((await user.api.update(id, LARGER)).status).toBe(200);
+    expect((await user.api.patch(id, LARGER)).status).toBe(200);
     expect(await view(id)).toMatchObject({ status: 'running' });
     await expectEndIn(id, HOUR);
   });
@@ -197,7 +197,12 @@ describe('the lifetime of a container', () => {
 
   async function begin(): Promise<void> {
     engine = new FakeEngine(daemon);
-    const environment = { INSTANCE_ID: 'lifetimes', LIMIT_CHECK_SECONDS: '3600', SHUTDOWN_GRACE_SECONDS: '0' };
+    const environment = {
+      INSTANCE_ID: 'lifetimes',
+      LIMIT_CHECK_SECONDS: '3600',
+      SHUTDOWN_GRACE_SECONDS: '0',
+      VOLUME_COPY_IMAGE: testImage(),
+    };
     berth = await Berth.start({ engine, clock, database, environment });
   }
 

@@ -9,7 +9,9 @@ import {
   IsOptional,
   IsString,
   Matches,
+  Max,
   MaxLength,
+  Min,
   ValidateIf,
   type ValidationArguments,
 } from 'class-validator';
@@ -195,6 +197,8 @@ const LifetimeProperty = (absent: string): PropertyDecorator =>
     ),
     IsOptional(),
     IsInt(),
+    Min(1),
+    Max(MAX_LIFETIME_SECONDS),
   );
 
 /** An optional property with what happens at the end of the lifetime. */
