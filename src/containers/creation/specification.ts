@@ -257,7 +257,7 @@ function startOf({ start }: CreateRequest, template: TemplateRow | null): StartC
   return start === null ? null : startCommandOf(start);
 }
 
-/** What ends a container, and what its next use does, as requested for it. A copy's lifetime counts from its own start. */
+/** What ends a container, and what its next use does, as requested. A copy's lifetime counts from its own start. */
 export function endsOf(row: ContainerRow) {
   const { autoStopSeconds, idleAction, autoDeleteSeconds, autoStart, lifetimeSeconds, endAction } = row;
   return {

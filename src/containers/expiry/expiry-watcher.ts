@@ -22,8 +22,8 @@ const CONCURRENCY = 8;
 
 /**
  * Enforces session, run and idle limits and lifetimes: warns, stops, pauses and deletes containers, and corrects stored
- * end times that no longer match the user's tier. Every process does so. Each write is conditional, so an action that several
- * processes detect at once is done and emitted once.
+ * end times that no longer match the user's tier. Every process does so. Each write is conditional, so an action that
+ * several processes detect at once is done and emitted once.
  */
 @Injectable()
 export class ExpiryWatcher implements OnModuleDestroy {

@@ -174,8 +174,8 @@ export function newRun(row: Pick<ContainerRow, 'lifetimeSeconds'>, policy: RunPo
 
 /**
  * The run of a recreated container. If the container was missing, the previous run continues unless its time is over.
- * Otherwise a broken host could extend a run for ever, and clients would see its end move for no reason. A lifetime that
- * does not count, as that of a paused container, begins now.
+ * Otherwise a broken host could extend a run for ever, and clients would see its end move for no reason. A lifetime
+ * that does not count, as that of a paused container, begins now.
  */
 export function resumedRun(
   row: Pick<ContainerRow, 'status' | 'statusReason' | 'lifetimeSeconds' | keyof Run>,
