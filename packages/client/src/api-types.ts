@@ -17,10 +17,6 @@ export type CreateTokenDto = {
      * Lifetime in days, limited by the calling token. Default: the token expires with the calling token, or never.
      */
     expires_in?: number | null;
-    /**
-     * Form of the token: `e2b` for clients of E2B, which accept no other. Default: "berth".
-     */
-    format?: 'berth' | 'e2b' | null;
 };
 
 export type CreatedTokenView = {
@@ -3650,7 +3646,7 @@ export type ContainerDeletedEvent = {
          */
         purge_at: string | null;
         /**
-         * Present if the deletion was not requested: auto_delete, session_expired, user_deleted, interrupted.
+         * Present if the deletion was not requested: auto_delete, session_expired, lifetime_over, user_deleted, interrupted.
          */
         reason?: string;
         /**
@@ -3774,7 +3770,7 @@ export type ContainerPausedEvent = {
     timestamp: string;
     data: ContainerFactsView & {
         /**
-         * Present if the pause was not requested: idle.
+         * Present if the pause was not requested: idle, lifetime_over.
          */
         reason?: string;
     };
@@ -3909,7 +3905,7 @@ export type ContainerStoppedEvent = {
     timestamp: string;
     data: ContainerFactsView & {
         /**
-         * Present if the stop was not requested: exited, oom, missing, session_expired, idle, user_suspended.
+         * Present if the stop was not requested: exited, oom, missing, session_expired, lifetime_over, idle, user_suspended.
          */
         reason?: string;
         /**

@@ -196,9 +196,9 @@ const LifetimeProperty = (absent: string): PropertyDecorator =>
       { minimum: 1, maximum: MAX_LIFETIME_SECONDS, example: 300 },
     ),
     IsOptional(),
+    IsInt(),
     Min(1),
     Max(MAX_LIFETIME_SECONDS),
-    IsInt(),
   );
 
 /** An optional property with what happens at the end of the lifetime. */

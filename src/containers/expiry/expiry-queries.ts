@@ -51,17 +51,27 @@ export class ExpiryQueries {
     return [...found];
   }
 
-  /** Containers whose lifetimes end between the two times, with these ends; one cheap statement. */
-  async lifetimesEnding(from: Date, to: Date): Promise<{ readonly id: string; readonly endsAt: Date }[]> {
+  /**
+   * Containers whose lifetimes ended in the last `sinceMs` or end within `withinMs`, and in how many milliseconds, less
+   * than 0 if they ended. One cheap statement.
+   */
+  async lifetimesEnding({
+    sinceMs,
+    withinMs,
+  }: {
+    readonly sinceMs: number;
+    readonly withinMs: number;
+  }): Promise<{ readonly id: string; readonly inMs: number }[]> {
+    const now = this.clock.now().getTime();
     const rows = await this.free('c.endsAt IS NOT NULL AND c.deletedAt IS NULL')
       .andWhere('c.endsAt > :from AND c.endsAt <= :to', {
-        from: this.database.timestamp(from),
-        to: this.database.timestamp(to),
+        from: this.database.timestamp(new Date(now - sinceMs)),
+        to: this.database.timestamp(new Date(now + withinMs)),
       })
       .select('c.id', 'id')
       .addSelect('c.endsAt', 'endsAt')
       .getRawMany<{ id: string; endsAt: unknown }>();
-    return rows.map(({ id, endsAt }) => ({ id, endsAt: readTime(endsAt) ?? to }));
+    return rows.map(({ id, endsAt }) => ({ id, inMs: (readTime(endsAt)?.getTime() ?? now) - now }));
   }
 
   private lifetimeOver(status: UpStatus, now: Date): SelectQueryBuilder<ContainerEntity> {

@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { ContainerEngine } from '../../engine';
 import { LOGGER } from '../../logging';
-import { Clock, Poll } from '../../scheduling';
+import { Poll } from '../../scheduling';
 import { containerFacts, type ContainerRow, type Ending } from '../model/container.entity';
 import { ContainerRepository } from '../rows/container.repository';
 import { expiring } from '../operations/expire';
@@ -21,9 +21,9 @@ const RETRIED_MS = 10_000;
 const CONCURRENCY = 8;
 
 /**
- * Enforces session, run and idle limits and lifetimes: warns, stops, pauses and deletes containers, and corrects stored end times
- * that no longer match the user's tier. Every process does so. Each write is conditional, so an action that several
- * processes detect at once is done and emitted once.
+ * Enforces session, run and idle limits and lifetimes: warns, stops, pauses and deletes containers, and corrects stored
+ * end times that no longer match the user's tier. Every process does so. Each write is conditional, so an action that
+ * several processes detect at once is done and emitted once.
  */
 @Injectable()
 export class ExpiryWatcher implements OnModuleDestroy {
@@ -42,7 +42,6 @@ export class ExpiryWatcher implements OnModuleDestroy {
     private readonly repository: ContainerRepository,
     private readonly operations: OperationRunner,
     private readonly engine: ContainerEngine,
-    private readonly clock: Clock,
     @Inject(CONFIG) config: Pick<Config, 'LIMIT_CHECK_SECONDS'>,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
@@ -89,12 +88,10 @@ export class ExpiryWatcher implements OnModuleDestroy {
    * @throws the database's error
    */
   private async awaitLifetimes(): Promise<void> {
-    const now = this.clock.now().getTime();
-    const soon = await this.due.lifetimesEnding(new Date(now - RETRIED_MS), new Date(now + LIFETIMES_MS));
-    for (const { id, endsAt } of soon) {
+    for (const { id, inMs } of await this.due.lifetimesEnding({ sinceMs: RETRIED_MS, withinMs: LIFETIMES_MS })) {
       if (this.closed) return;
       clearTimeout(this.timers.get(id));
-      this.timers.set(id, setTimeout(() => void this.endLifetime(id), Math.max(0, endsAt.getTime() - now)).unref());
+      this.timers.set(id, setTimeout(() => void this.endLifetime(id), Math.max(0, inMs)).unref());
     }
   }
 

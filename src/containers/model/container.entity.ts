@@ -455,7 +455,8 @@ export type PauseReason = 'idle' | 'lifetime_over';
 
 /**
  * Why a container was deleted without a request: it stayed stopped too long, its guest's session ended long ago, its
- * lifetime is over, its user was deleted, or it is a copy whose fork was interrupted before there was a snapshot to make it from.
+ * lifetime is over, its user was deleted, or it is a copy whose fork was interrupted before there was a snapshot to
+ * make it from.
  */
 export type DeletionReason = 'auto_delete' | 'session_expired' | 'lifetime_over' | 'user_deleted' | 'interrupted';
 

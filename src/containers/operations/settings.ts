@@ -63,8 +63,8 @@ export function settingsAfter(
     autoStart: auto_start ?? false,
     ...lifetime,
     endAction: end_action ?? 'stop',
-    // A lifetime that is sent counts from now, even if it is the present one.
-    endsAt: lifetime_seconds === undefined || row.status !== 'running' ? row.endsAt : lifetimeEnd(lifetime, now),
+    // A lifetime that is sent counts from now, even if it is the present one; without a run, from the next start.
+    endsAt: lifetime_seconds === undefined ? row.endsAt : row.status === 'running' ? lifetimeEnd(lifetime, now) : null,
     start: merged.start === undefined ? start : merged.start,
     labels: merged.labels ?? labels,
     // Equal variables count as absent.

@@ -7,6 +7,7 @@ import { isLayerWritten, type StepResults } from './executor';
 import type { Completed, OperationDefinition, OperationContext, PlannedOperation } from './operation';
 import type { OperationLease } from './operation-lease';
 import { NOTHING, type Outcome, replaced, replacementData, wasRestarted } from './outcome';
+import { lifetimeEnd } from '../policies/run-policy';
 import type { Recovery } from './recovery';
 import { changesPlain, settingsAfter, type Settings } from './settings';
 import {
@@ -73,8 +74,11 @@ export function updating(
       const wanted = change(lease.row, context);
       await lease.assertNameFree(wanted.name);
       if (isUp(lease.row.status)) await placement.reserve(lease, wanted);
+      // The lifetime of a paused container begins anew when it is resumed.
+      const endsAt = lease.row.status === 'paused' ? lifetimeEnd(wanted, clock.now()) : wanted.endsAt;
       await recovery.unpause(lease, clock.now());
-      return replace(lease, context, { wanted, moveTo: await volumes.destination(lease.row, wanted) });
+      const moveTo = await volumes.destination(lease.row, wanted);
+      return replace(lease, context, { wanted: { ...wanted, endsAt }, moveTo });
     },
     result: updated,
   };

@@ -54,4 +54,9 @@ describe('the run of a container that is recreated', () => {
     const found = resumedRun({ status, statusReason, lifetimeSeconds: 7200, ...run }, policy);
     expect(found).toEqual(expected === 'goes on' ? run : newRun({ lifetimeSeconds: 7200 }, policy));
   });
+
+  it('begins its lifetime now if it did not count, as that of a paused container', () => {
+    const run = { ...since, endsAt: null, status: 'stopped', statusReason: 'missing', lifetimeSeconds: 3600 } as const;
+    expect(resumedRun(run, FREE)).toEqual({ ...since, endsAt: at(11) });
+  });
 });

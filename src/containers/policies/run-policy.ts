@@ -174,7 +174,8 @@ export function newRun(row: Pick<ContainerRow, 'lifetimeSeconds'>, policy: RunPo
 
 /**
  * The run of a recreated container. If the container was missing, the previous run continues unless its time is over.
- * Otherwise a broken host could extend a run for ever, and clients would see its end move for no reason.
+ * Otherwise a broken host could extend a run for ever, and clients would see its end move for no reason. A lifetime
+ * that does not count, as that of a paused container, begins now.
  */
 export function resumedRun(
   row: Pick<ContainerRow, 'status' | 'statusReason' | 'lifetimeSeconds' | keyof Run>,
@@ -183,7 +184,9 @@ export function resumedRun(
   const { runSince, expiresAt, expiryWarnedAt, endsAt } = row;
   const vanished = isUp(row.status) || (row.status === 'stopped' && row.statusReason === 'missing');
   const over = [expiresAt, endsAt].some((end) => end !== null && end <= policy.now);
-  return vanished && runSince !== null && !over ? { runSince, expiresAt, expiryWarnedAt, endsAt } : newRun(row, policy);
+  return vanished && runSince !== null && !over
+    ? { runSince, expiresAt, expiryWarnedAt, endsAt: endsAt ?? lifetimeEnd(row, policy.now) }
+    : newRun(row, policy);
 }
 
 /** A stop, pause or deletion that is near, and of which the user has to be warned. */
