@@ -26,7 +26,7 @@ export class E2bController {
   ) {}
 
   @Post(['sandboxes', 'v2/sandboxes'])
-  @Scopes('write')
+  @Scopes('write', 'exec')
   @Audited('container.create')
   create(
     @CurrentPrincipal() caller: Principal,
