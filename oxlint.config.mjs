@@ -117,6 +117,22 @@ export const MODULES = {
     'containers',
     'sandbox',
   ],
+  e2b: [
+    ...FOUNDATION,
+    'http',
+    'auth',
+    'rate-limits',
+    'tiers',
+    'engine',
+    'images',
+    'audit',
+    'metrics',
+    'secrets',
+    'idempotency',
+    'containers',
+    'sandbox',
+    'previews',
+  ],
   admin: [...FOUNDATION, 'http', 'auth', 'tiers', 'images', 'audit', 'containers', 'usage'],
 };
 

@@ -6,6 +6,7 @@ import { CHANNELS } from './channels';
 import { Config, CONFIG } from './config';
 import { setUpConsole } from './console';
 import { SandboxProver } from './containers';
+import { takeApiKeys } from './e2b';
 import { BerthIoAdapter } from './events';
 import { createHttpAdapter, setUpHttp } from './http';
 import { createLogger, NestLogger } from './logging';
@@ -19,6 +20,7 @@ import { setUpTracing } from './tracing';
  */
 export function setUpApp(app: NestFastifyApplication): void {
   setUpHttp(app, CHANNELS, () => {
+    takeApiKeys(app);
     setUpHttpMetrics(app);
     setUpRateLimits(app);
   });

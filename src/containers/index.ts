@@ -6,16 +6,25 @@ export type { Caller } from './access/container-access';
 export { type ContainerEntry, insideFault, type RunningContainer } from './access/container-usage';
 export { ContainersService } from './containers.service';
 export { ApiContainerById } from './dto/openapi';
-export { DeleteContainerDto, EnvironmentProperty, faultOfEnvironment, Given, LabelsProperty } from './dto/requests';
+export {
+  AsSent,
+  DeleteContainerDto,
+  EnvironmentProperty,
+  faultOfEnvironment,
+  Given,
+  LabelsProperty,
+} from './dto/requests';
 export {
   AnyContainerView,
   ContainerDeletedView,
   ContainerMovedView,
   ContainerStartedView,
   ContainerStoppedView,
+  ContainerView,
   LISTED_STATUSES,
   type ListedStatus,
 } from './dto/responses';
+export { faultOfLabels } from './model/labels';
 export { Moves } from './moves/moves';
 export { NodeListView, NodesAdmin, NodeView } from './nodes/nodes-admin';
 export { DeletedContainers } from './rows/deleted-containers';

@@ -106,6 +106,9 @@ export class DomainErrorFilter implements ExceptionFilter {
       reply.raw.destroy();
       return;
     }
-    void reply.status(answer.status).headers(answer.headers).send(answer.body);
+    void reply
+      .status(answer.status)
+      .headers(answer.headers)
+      .send(request.route?.errorForm?.(answer, thrown) ?? answer.body);
   }
 }

@@ -211,10 +211,10 @@ function onRequest(draining: Draining, hosts: AllowedHosts, routes: RouteRegistr
   };
 }
 
-/** Routes outside `/api`, for probes and collectors. */
-const OUTSIDE_API = ['health/live', 'health/ready', 'metrics'];
+/** Routes outside `/api`: for probes and collectors, and those of E2B's clients. */
+const OUTSIDE_API = ['health/live', 'health/ready', 'metrics', 'e2b/*path'];
 
-/** Puts all routes below `/api`, except those for probes and collectors. */
+/** Puts all routes below `/api`, except {@link OUTSIDE_API}. */
 export function prefixRoutes(app: INestApplication): void {
   app.setGlobalPrefix('api', { exclude: OUTSIDE_API });
 }

@@ -1,6 +1,7 @@
 import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum';
 import { ModulesContainer } from '@nestjs/core';
 import { type NestFastifyApplication, RouteConfig } from '@nestjs/platform-fastify';
+import { FASTIFY_ROUTE_CONFIG_METADATA } from '@nestjs/platform-fastify/constants';
 import { type FastifyInstance, type FastifyReply, FastifyRequest } from 'fastify';
 import type { IncomingHttpHeaders } from 'node:http';
 import { DomainError, invalidParameters } from '../errors';
@@ -34,7 +35,8 @@ function declareTakenBodies(modules: ModulesContainer): void {
   for (const { controller, name, handler } of routeHandlers(modules)) {
     if (parametersOf(controller, name, RouteParamtypes.BODY).length === 0) continue;
     const accepts = Reflect.hasMetadata(MERGE_FORMS, handler) ? ACCEPT_PATCHES : ACCEPT_JSON;
-    RouteConfig({ takesBody: true, accepts })(controller.prototype as object, name, { value: handler });
+    const known = Reflect.getMetadata(FASTIFY_ROUTE_CONFIG_METADATA, handler) as object | undefined;
+    RouteConfig({ ...known, takesBody: true, accepts })(controller.prototype as object, name, { value: handler });
   }
 }
 

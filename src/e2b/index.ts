@@ -1,0 +1,2 @@
+export { E2bModule } from './e2b.module';
+export { takeApiKeys } from './api-keys';
