@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"unsafe"
 )
@@ -15,6 +16,8 @@ const (
 	mostWatched = 4096 // Directories.
 	// mostPath bounds the paths that are told.
 	mostPath = 4096
+	// mostUntold is what waits for a client that does not read: gVisor (20240729) does not bound what waits for us.
+	mostUntold = mostData - 128
 )
 
 // Streams that watch, and the directories that all of them watch.
@@ -38,7 +41,8 @@ const (
 
 // watcher tells of changes in directories, by an inotify instance of its own.
 type watcher struct {
-	out       rows
+	s         *stream
+	untold    untold
 	fd        int
 	recursive bool
 	top       string
@@ -54,7 +58,7 @@ func watch(s *stream, r *request, _ identity) (any, error) {
 	}
 	file := os.NewFile(uintptr(fd), "inotify")
 	defer file.Close()
-	w := &watcher{out: rows{s: s}, fd: fd, recursive: r.Recursive, top: string(r.Path), paths: map[int32]string{}}
+	w := &watcher{s: s, untold: newUntold(), fd: fd, recursive: r.Recursive, top: string(r.Path), paths: map[int32]string{}}
 	defer func() { watched.release(len(w.paths)) }()
 	if err := w.begin(); err != nil {
 		return nil, err
@@ -64,19 +68,26 @@ func watch(s *stream, r *request, _ identity) (any, error) {
 		<-s.ctx.Done()
 		file.Close()
 	}()
+	sent := make(chan error, 1)
+	go func() { sent <- w.untold.sendTo(s) }()
+	err = w.read(file)
+	w.untold.end()
+	return nil, errors.Join(<-sent, err)
+}
+
+// read takes what the kernel reports, until the top is gone.
+func (w *watcher) read(file *os.File) error {
 	buffer := make([]byte, 16<<10)
 	for {
 		n, err := file.Read(buffer)
-		if s.ctx.Err() != nil {
-			return nil, errCancelled
+		if w.s.ctx.Err() != nil {
+			return errCancelled
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		isGone, err := w.take(buffer[:n])
-		err = errors.Join(err, w.out.flush())
-		if isGone || err != nil {
-			return nil, err
+		if isGone, err := w.take(buffer[:n]); isGone || err != nil {
+			return err
 		}
 	}
 }
@@ -114,13 +125,11 @@ func (w *watcher) add(dir *os.File, below string, isNew bool) error {
 		return nil
 	}
 	return eachEntry(dir, func(e entry) error {
-		if w.out.s.ctx.Err() != nil {
+		if w.s.ctx.Err() != nil {
 			return errCancelled
 		}
 		if isNew {
-			if err := w.tell(below+e.base, changeCreated); err != nil {
-				return err
-			}
+			w.tell(below+e.base, changeCreated)
 		}
 		if !e.info.IsDir() {
 			return nil
@@ -227,11 +236,9 @@ func (w *watcher) takeOne(event *syscall.InotifyEvent, name string) (isGone bool
 	if isDirectory && has(syscall.IN_MOVED_FROM) {
 		w.leave(below + name + "/")
 	}
-	if err := w.tell(below+name, changeOf(event.Mask)); err != nil {
-		return false, err
-	}
+	w.tell(below+name, changeOf(event.Mask))
 	if has(syscall.IN_MOVED_TO) && event.Cookie != 0 && event.Cookie == w.upload {
-		return false, w.tell(below+name, changeWritten)
+		w.tell(below+name, changeWritten)
 	}
 	if isDirectory && w.recursive && has(syscall.IN_CREATE|syscall.IN_MOVED_TO) {
 		return false, w.addNew(below + name + "/")
@@ -241,8 +248,9 @@ func (w *watcher) takeOne(event *syscall.InotifyEvent, name string) (isGone bool
 
 // startOver tells that the kernel has lost events, and watches the directories that appeared meanwhile.
 func (w *watcher) startOver() error {
-	if err := w.tell("", changeOverflow); err != nil || !w.recursive {
-		return err
+	w.tell("", changeOverflow)
+	if !w.recursive {
+		return nil
 	}
 	dir, err := w.reopen()
 	if err != nil {
@@ -266,10 +274,68 @@ func changeOf(mask uint32) string {
 	return changeAttributes
 }
 
-// tell sends a row, unless the path is too long for one.
-func (w *watcher) tell(name, change string) error {
-	if len(name) > mostPath {
-		return nil
+// tell has a row sent, unless the path is too long for one.
+func (w *watcher) tell(name, change string) {
+	if len(name) <= mostPath {
+		w.untold.add(encodeChange(name, change))
 	}
-	return w.out.add(map[string]any{"path": []byte(name), "change": change})
+}
+
+func encodeChange(name, change string) []byte {
+	return append(encode(map[string]any{"path": []byte(name), "change": change}), '\n')
+}
+
+// untold is what waits until the client has read what was told before.
+type untold struct {
+	*sync.Cond
+	rows   []byte
+	isLost bool // Rows were dropped behind these.
+	isOver bool
+}
+
+func newUntold() untold { return untold{Cond: sync.NewCond(&sync.Mutex{})} }
+
+// add adds a row; it never waits. If there is no room, the client is told of an overflow in its place.
+func (u *untold) add(row []byte) {
+	u.L.Lock()
+	defer u.L.Unlock()
+	if u.isLost = u.isLost || len(u.rows)+len(row) > mostUntold; !u.isLost {
+		u.rows = append(u.rows, row...)
+	}
+	u.Signal()
+}
+
+func (u *untold) end() {
+	u.L.Lock()
+	defer u.L.Unlock()
+	u.isOver = true
+	u.Signal()
+}
+
+// next waits for rows, and puts them into the memory of those before; none at the end.
+func (u *untold) next(before []byte) []byte {
+	u.L.Lock()
+	defer u.L.Unlock()
+	for len(u.rows) == 0 && !u.isOver {
+		u.Wait()
+	}
+	all := u.rows
+	if u.isLost {
+		all = append(all, encodeChange("", changeOverflow)...)
+	}
+	u.rows, u.isLost = before[:0], false
+	return all
+}
+
+// sendTo sends rows until the end, as the client gives credit.
+func (u *untold) sendTo(s *stream) error {
+	for rows := u.next(nil); len(rows) > 0; rows = u.next(rows) {
+		err := s.sendData(len(rows), func(room []byte) (frameType, int, error) {
+			return frameData, copy(room, rows), nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
