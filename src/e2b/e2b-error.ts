@@ -5,7 +5,7 @@ import type { ErrorAnswer } from '../errors';
 /** An error with a message of E2B's form, for what Berth cannot do; the message names the alternative. */
 export class E2bError extends HttpException {
   /** @param field the faulty field of the request, which the message then begins with */
-  constructor(status: 400 | 404 | 409 | 501, message: string, field?: string) {
+  constructor(status: number, message: string, field?: string) {
     super(field === undefined ? message : `${field}: ${message}`, status);
   }
 }

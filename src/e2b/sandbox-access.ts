@@ -46,9 +46,9 @@ export class SandboxAccess {
   }
 
   /**
-   * Opens a sandbox by its secret. An unknown sandbox and a wrong secret have the same answer.
+   * Opens a sandbox by its secret.
    *
-   * @throws DomainError `unauthorized`, `user_suspended`, `guest_session_expired`; SecretsError
+   * @throws DomainError `container_not_found`, `unauthorized`, `user_suspended`, `guest_session_expired`; SecretsError
    */
   async open(sandboxId: string, accessToken: string | undefined): Promise<OpenedSandbox> {
     return this.openBy(sandboxId, (secret) => isEqual(accessToken ?? '', secret));
@@ -63,7 +63,9 @@ export class SandboxAccess {
     const row = UUID.test(sandboxId) ? await this.find(sandboxId) : null;
     const [sealed, userId, username, tier, sessionEnd, suspendedAt] = row ?? [];
     const isProved = proves(row ? this.secrets.open(sealed as string, placeOf(sandboxId)) : NO_SECRET);
-    if (!row || !isProved) throw new DomainError('unauthorized');
+    // Clients learn so that a sandbox has ended. Its id is too long to be guessed.
+    if (!row) throw new DomainError('container_not_found');
+    if (!isProved) throw new DomainError('unauthorized');
     if (suspendedAt !== null) throw new DomainError('user_suspended');
     const sessionExpiresAt = readTime(sessionEnd);
     if (sessionExpiresAt !== null && sessionExpiresAt <= this.clock.now()) {

@@ -43,9 +43,9 @@ function declareTakenBodies(modules: ModulesContainer): void {
 /** Refuses an unwanted body as such, rather than by its media type. An empty body needs no type. */
 const refuseForeignBody: PreParsing = (request, _reply, payload, done) => {
   const { headers } = request.raw;
-  const { streamsBody, takesBody, accepts } = request.route ?? {};
+  const { streamsBody, takesBody, accepts, takesGzip } = request.route ?? {};
   const isEmpty = headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0;
-  if (!isEmpty && (streamsBody || takesBody) && isEncoded(headers)) {
+  if (!isEmpty && (streamsBody || takesBody) && isEncoded(headers, takesGzip)) {
     // RFC 9110, 12.5.3: names the accepted coding.
     done(new DomainError('unsupported_media_type', { headers: { 'accept-encoding': 'identity' } }));
     return;
@@ -79,8 +79,9 @@ function refuseBody(request: FastifyRequest, _reply: FastifyReply, done: (error?
   else done(untaken());
 }
 
-/** True if a body is compressed or otherwise encoded: Berth decodes none. */
-function isEncoded({ 'content-encoding': coding }: IncomingHttpHeaders): boolean {
+/** True if a body is compressed or otherwise encoded: Berth decodes none, but gzip where a route says so. */
+function isEncoded({ 'content-encoding': coding }: IncomingHttpHeaders, takesGzip = false): boolean {
+  if (takesGzip && coding === 'gzip') return false;
   return coding !== undefined && !/^(?:identity)?$/i.test(coding.trim());
 }
 

@@ -12,6 +12,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Whether the route's handler reads the body itself, as a stream. */
     streamsBody?: boolean;
+    /** Whether the handler decodes a body with `Content-Encoding: gzip`. */
+    takesGzip?: boolean;
   }
   interface FastifyRequest {
     /** The original `content-type` of a streamed body. */

@@ -70,6 +70,6 @@ const TERMINALS = [Terminals, TerminalRights, TerminalAdmission, TerminalGateway
     ...STATISTICS,
     RunStreams,
   ],
-  exports: [BackgroundProcesses, Commands, FilesService, RunStreams, Terminals],
+  exports: [BackgroundProcesses, Commands, ContainerStatistics, FilesService, RunStreams, Terminals],
 })
 export class SandboxModule {}

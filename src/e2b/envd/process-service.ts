@@ -7,10 +7,11 @@ import { DomainError, type FieldFault, invalidParameters } from '../../errors';
 import { KeyedLimiter } from '../../scheduling';
 import { BackgroundProcesses, type FoundProcess } from '../../sandbox';
 import { callOf, type EnvdCall } from './envd-call';
+import { keepAliveOf, withPauses } from './keep-alive';
 import {
-  type ConnectResponseSchema,
   type Process,
   type ProcessConfig,
+  type ProcessEvent,
   ProcessEventSchema,
   type ProcessInput,
   type ProcessSelector,
@@ -20,7 +21,7 @@ import {
 } from './generated/process_pb';
 
 type Event = NonNullable<MessageInitShape<typeof ProcessEventSchema>['event']>;
-type EventResponse = MessageInitShape<typeof ConnectResponseSchema>;
+type Events = AsyncGenerator<Event, void>;
 
 /** Streams of one sandbox at a time, of all clients. */
 const MOST_STREAMS = 64;
@@ -30,9 +31,6 @@ const MOST_COMMAND_BYTES = 64 * 1024;
 const MOST_PARTS = 1_024;
 const MOST_TAG_BYTES = 128;
 const LARGEST_SIZE = 1_000;
-
-/** The interval of keepalive events in seconds, if the client asks for none, and its bounds. */
-const KEEPALIVE_S = { default: 90, min: 1, max: 3_600 } as const;
 
 /** `setTimeout` fires at once for a longer delay. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
@@ -66,12 +64,12 @@ export class ProcessService implements OnModuleDestroy {
   /** The handlers of the Connect service. All throw {@link DomainError}. */
   readonly handlers: ServiceImpl<typeof Process> = {
     list: async (_request, context) => ({ processes: await this.list(callOf(context)) }),
-    start: (request, context) => this.start(request, context),
-    connect: (request, context) => this.connect(request.process, context),
+    start: (request, context) => responses(this.start(request, context)),
+    connect: (request, context) => responses(this.connect(request.process, context)),
     update: async ({ process, pty }, context) => {
       const call = callOf(context);
       const { row } = await this.find(call, process);
-      if (pty) await this.processes.resize(call.owner, call.containerId, row.id, sizeOf(pty));
+      if (pty) await this.processes.resize(call.principal, call.containerId, row.id, sizeOf(pty));
       return {};
     },
     sendInput: async ({ process, input }, context) => {
@@ -91,20 +89,20 @@ export class ProcessService implements OnModuleDestroy {
       if (name === null) throw refused('signal', 'must be SIGNAL_SIGTERM or SIGNAL_SIGKILL');
       const call = callOf(context);
       const { row } = await this.find(call, process);
-      await this.processes.signal(call.owner, call.containerId, row.id, name);
+      await this.processes.signal(call.principal, call.containerId, row.id, name);
       return {};
     },
     closeStdin: async ({ process }, context) => {
       const call = callOf(context);
       const { row } = await this.find(call, process);
       const nothing = { processId: row.id, data: Buffer.alloc(0), close: true };
-      await this.processes.write(call.owner, call.containerId, nothing);
+      await this.processes.write(call.principal, call.containerId, nothing);
       return {};
     },
   };
 
-  private async running({ owner, containerId }: EnvdCall): Promise<FoundProcess[]> {
-    const all = await this.processes.list(owner, containerId);
+  private async running({ principal, containerId }: EnvdCall): Promise<FoundProcess[]> {
+    const all = await this.processes.list(principal, containerId);
     return all.filter(({ row, found }) => row.endedAt === null && found !== null && found.state.exit === null);
   }
 
@@ -134,13 +132,13 @@ export class ProcessService implements OnModuleDestroy {
       throw refused('input', `must be ${input.case === 'pty' ? 'stdin: the process has no' : 'pty: the process has a'} terminal`);
     }
     const written = { processId: row.id, data: Buffer.from(input.value), close: false };
-    await this.processes.write(call.owner, call.containerId, written);
+    await this.processes.write(call.principal, call.containerId, written);
   }
 
-  private async *start(request: StartRequest, context: HandlerContext): AsyncGenerator<EventResponse> {
+  private async *start(request: StartRequest, context: HandlerContext): Events {
     const call = callOf(context);
     const { process, pty, tag, stdin } = request;
-    const started = await this.processes.start(call.owner, call.containerId, {
+    const started = await this.processes.start(call.principal, call.containerId, {
       ...commandOf(process),
       user: call.user,
       terminal: pty ? sizeOf(pty) : false,
@@ -151,17 +149,17 @@ export class ProcessService implements OnModuleDestroy {
     yield* this.follow(started, { context, after: 0 });
   }
 
-  private async *connect(target: ProcessSelector | undefined, context: HandlerContext): AsyncGenerator<EventResponse> {
+  private async *connect(target: ProcessSelector | undefined, context: HandlerContext): Events {
     const found = await this.find(callOf(context), target);
     yield* this.follow(found, { context, after: found.found?.state.to ?? 0 });
   }
 
   /** Ends a process when its request's deadline has passed, also if its client has left before. */
-  private endAtDeadline({ owner, containerId }: EnvdCall, { row }: FoundProcess, ms: number | undefined): void {
+  private endAtDeadline({ principal, containerId }: EnvdCall, { row }: FoundProcess, ms: number | undefined): void {
     if (ms === undefined) return;
     const end = (): void => {
       // It may have ended by itself, and its container too.
-      this.processes.signal(owner, containerId, row.id, 'KILL').catch(() => undefined);
+      this.processes.signal(principal, containerId, row.id, 'KILL').catch(() => undefined);
     };
     setTimeout(end, Math.min(Math.max(ms, 0), LONGEST_TIMER_MS)).unref();
   }
@@ -170,14 +168,14 @@ export class ProcessService implements OnModuleDestroy {
   private async *follow(
     found: FoundProcess,
     { context, after }: { readonly context: HandlerContext; readonly after: number },
-  ): AsyncGenerator<EventResponse> {
-    const { owner, containerId } = callOf(context);
+  ): Events {
+    const { principal, containerId } = callOf(context);
     const leave = this.streams.take(containerId);
     if (!leave) throw new DomainError('too_many_connections');
     const over = new AbortController();
     const end = (reason: unknown): void => over.abort(reason);
     const gone = (): void => end(context.signal.reason);
-    const remove = this.open.add({ ...dependsOn(owner), end });
+    const remove = this.open.add({ ...dependsOn(principal), end });
     context.signal.addEventListener('abort', gone, { once: true });
     let reader: ContainerProcess | null = null;
     const close = (): void => reader?.close();
@@ -187,7 +185,7 @@ export class ProcessService implements OnModuleDestroy {
       if (this.open.isClosed) throw new DomainError('shutting_down');
       reader = await this.processes.read(found, after);
       over.signal.throwIfAborted();
-      yield eventOf({ case: 'start', value: { pid: found.found?.state.pid ?? 0 } });
+      yield { case: 'start', value: { pid: found.found?.state.pid ?? 0 } };
       if (reader) yield* this.events(reader, { found, everyMs: keepAliveOf(context), after });
       over.signal.throwIfAborted();
     } finally {
@@ -201,30 +199,31 @@ export class ProcessService implements OnModuleDestroy {
   private async *events(
     reader: ContainerProcess,
     { found, everyMs, after }: { readonly found: FoundProcess; readonly everyMs: number; readonly after: number },
-  ): AsyncGenerator<EventResponse> {
+  ): Events {
     const hasTerminal = found.found?.state.hasTerminal === true;
     let next = after;
     for await (const piece of withPauses(reader.output, everyMs)) {
       if (piece === null) {
-        yield eventOf({ case: 'keepalive', value: {} });
+        yield { case: 'keepalive', value: {} };
         continue;
       }
       const { stream, data, offset = next } = piece;
       // The sandbox keeps a mebibyte for those who read slowly.
       if (offset > next) throw new ConnectError('output was lost, because the client reads too slowly', Code.DataLoss);
       next = offset + data.length;
-      yield eventOf({ case: 'data', value: { output: { case: hasTerminal ? 'pty' : stream, value: data } } });
+      yield { case: 'data', value: { output: { case: hasTerminal ? 'pty' : stream, value: data } } };
     }
     const how = await endOf(reader);
     if (how.kind === 'container_ended') throw new DomainError('container_not_running');
     if (how.kind === 'lost') throw new DomainError('shutting_down');
     await this.processes.noteEnd(found.row, { reason: 'exited', exitCode: how.code });
-    yield eventOf({ case: 'end', value: endEvent(how.exit) });
+    yield { case: 'end', value: endEvent(how.exit) };
   }
 }
 
-function eventOf(event: Event): EventResponse {
-  return { event: create(ProcessEventSchema, { event }) };
+/** The messages of Start and Connect, which differ only by name. */
+async function* responses(events: Events): AsyncGenerator<{ event: ProcessEvent }> {
+  for await (const event of events) yield { event: create(ProcessEventSchema, { event }) };
 }
 
 const SIGNAL_WORDS: Readonly<Record<number, string>> = { 1: 'hangup', 2: 'interrupt', 9: 'killed', 15: 'terminated' };
@@ -237,33 +236,6 @@ function endEvent({ exitCode, signal }: ProgramExit) {
   }
   const status = `signal: ${SIGNAL_WORDS[signal] ?? String(signal)}`;
   return { exitCode: -1, exited: false, status, error: status };
-}
-
-/** The values of `source`, and null for each `everyMs` without one. */
-async function* withPauses<T>(source: AsyncIterable<T>, everyMs: number): AsyncGenerator<T | null> {
-  const values = source[Symbol.asyncIterator]();
-  try {
-    for (let next = values.next(); ; ) {
-      let timer: NodeJS.Timeout | undefined;
-      const pause = new Promise<null>((resolve) => (timer = setTimeout(() => resolve(null), everyMs)));
-      const value = await Promise.race([next, pause]).finally(() => clearTimeout(timer));
-      if (value === null) yield null;
-      else if (value.done === true) return;
-      else {
-        yield value.value;
-        next = values.next();
-      }
-    }
-  } finally {
-    // Not awaited: a source that is read at this moment returns only after its next value.
-    void values.return?.();
-  }
-}
-
-function keepAliveOf({ requestHeader }: HandlerContext): number {
-  const asked = Number(requestHeader.get('keepalive-ping-interval') ?? KEEPALIVE_S.default);
-  const seconds = Number.isFinite(asked) ? asked : KEEPALIVE_S.default;
-  return Math.min(Math.max(seconds, KEEPALIVE_S.min), KEEPALIVE_S.max) * 1_000;
 }
 
 /** @throws DomainError `invalid_parameters` */
