@@ -68,7 +68,10 @@ export class FileWatches implements OnModuleDestroy {
   }
 
   /** @throws DomainError; ConnectError `data_loss` if changes were lost */
-  async *stream(watch: Watch, context: HandlerContext): AsyncGenerator<MessageInitShape<typeof WatchDirResponseSchema>> {
+  async *stream(
+    watch: Watch,
+    context: HandlerContext,
+  ): AsyncGenerator<MessageInitShape<typeof WatchDirResponseSchema>> {
     const end = new AbortController();
     const gone = (): void => end.abort(context.signal.reason);
     if (context.signal.aborted) gone();
@@ -156,12 +159,14 @@ export class FileWatches implements OnModuleDestroy {
     const { principal, containerId } = call;
     if (this.open.isClosed) throw new DomainError('shutting_down');
     const remove = this.open.add({ ...dependsOn(principal), end: (reason) => end.abort(reason) });
-    const left = Promise.withResolvers<void>();
+    let leave = (): void => undefined;
+    const left = new Promise<void>((resolve) => (leave = resolve));
     try {
-      const opened = Promise.withResolvers<() => AsyncGenerator<Event, void>>();
+      let open = (_events: () => AsyncGenerator<Event, void>): void => undefined;
+      const opened = new Promise<() => AsyncGenerator<Event, void>>((resolve) => (open = resolve));
       const using = this.files.use({ caller: principal, id: containerId, gone: end.signal }, async (files, inside) => {
         const changes = await files.watch(inside, path.bytes, { recursive });
-        opened.resolve(async function* () {
+        open(async function* () {
           for await (const batch of changes) {
             for (const change of batch) {
               if (change.type === 'overflow') throw lost();
@@ -172,11 +177,12 @@ export class FileWatches implements OnModuleDestroy {
             }
           }
         });
-        await left.promise;
+        await left;
         await changes.return?.();
       });
-      using.catch(opened.reject);
-      const events = await opened.promise;
+      // Rejects if the directory cannot be watched; later errors are those of the changes.
+      const events = await Promise.race([opened, using.then(() => opened)]);
+      using.catch(() => undefined);
       yield 'started';
       yield* events();
       // Not if the directory itself is gone.
@@ -185,7 +191,7 @@ export class FileWatches implements OnModuleDestroy {
       throw end.signal.aborted ? end.signal.reason : error;
     } finally {
       remove();
-      left.resolve();
+      leave();
     }
   }
 }

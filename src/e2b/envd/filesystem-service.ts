@@ -34,7 +34,10 @@ export class FilesystemService {
       return { entry: await this.stat(context, made) };
     },
     move: async ({ source, destination }, context) => {
-      const [from, to] = [pathIn(callOf(context), source, 'source'), pathIn(callOf(context), destination, 'destination')];
+      const [from, to] = [
+        pathIn(callOf(context), source, 'source'),
+        pathIn(callOf(context), destination, 'destination'),
+      ];
       const paths = { from: from.bytes, to: to.bytes };
       // As rename(2), which E2B calls: a file replaces another one.
       const options = { parents: true, replace: true };
@@ -52,7 +55,7 @@ export class FilesystemService {
     },
     remove: async ({ path }, context) => {
       const { call, target } = targetOf(context, path);
-      await this.files.remove({ ...call, request: { headers: {} } }, target.bytes, { recursive: true }).catch(unlessMissing);
+      await this.files.remove(call, target.bytes, { recursive: true }).catch(unlessMissing);
       return {};
     },
     watchDir: (request, context) => this.watches.stream(this.watchOf(request, context), context),

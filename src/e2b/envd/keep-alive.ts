@@ -7,7 +7,7 @@ const KEEPALIVE_S = { default: 90, min: 1, max: 3_600 } as const;
 export async function* withPauses<T>(source: AsyncIterable<T>, everyMs: number): AsyncGenerator<T | null> {
   const values = source[Symbol.asyncIterator]();
   try {
-    for (let next = values.next(); ; ) {
+    for (let next = values.next(); ;) {
       let timer: NodeJS.Timeout | undefined;
       const pause = new Promise<null>((resolve) => (timer = setTimeout(() => resolve(null), everyMs)));
       const value = await Promise.race([next, pause]).finally(() => clearTimeout(timer));
@@ -30,4 +30,3 @@ export function keepAliveOf({ requestHeader }: HandlerContext): number {
   const seconds = Number.isFinite(asked) ? asked : KEEPALIVE_S.default;
   return Math.min(Math.max(seconds, KEEPALIVE_S.min), KEEPALIVE_S.max) * 1_000;
 }
-

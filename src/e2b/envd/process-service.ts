@@ -129,7 +129,10 @@ export class ProcessService implements OnModuleDestroy {
     if (input?.case === undefined) throw refused('input', 'must have stdin or pty');
     const { row, found } = await this.find(call, target);
     if ((input.case === 'pty') !== found?.state.hasTerminal) {
-      throw refused('input', `must be ${input.case === 'pty' ? 'stdin: the process has no' : 'pty: the process has a'} terminal`);
+      throw refused(
+        'input',
+        `must be ${input.case === 'pty' ? 'stdin: the process has no' : 'pty: the process has a'} terminal`,
+      );
     }
     const written = { processId: row.id, data: Buffer.from(input.value), close: false };
     await this.processes.write(call.principal, call.containerId, written);
