@@ -1,5 +1,6 @@
 import { HttpException } from '@nestjs/common';
 import { RouteConfig } from '@nestjs/platform-fastify';
+import { FASTIFY_ROUTE_CONFIG_METADATA } from '@nestjs/platform-fastify/constants';
 import type { ErrorAnswer } from '../errors';
 
 /** An error with a message of E2B's form, for what Berth cannot do; the message names the alternative. */
@@ -15,7 +16,7 @@ function errorForm({ status, body }: ErrorAnswer, thrown: unknown): object {
   return { code: status, message: thrown instanceof E2bError ? thrown.message : messageOf(body) };
 }
 
-function messageOf({ error, code, details }: ErrorAnswer['body']): string {
+export function messageOf({ error, code, details }: ErrorAnswer['body']): string {
   const faults = (Array.isArray(details) ? details : []) as { field: string; message: string }[];
   if (faults.length > 0) return faults.map(({ field, message }) => `${field}: ${message}`).join('; ');
   return error.replaceAll(' ', '_') === code ? error : `${error} (${code})`;
@@ -35,8 +36,10 @@ export function E2bRoutes(options: { takesApiKey: boolean }): ClassDecorator {
   return ({ prototype }) => {
     const methods = prototype as Record<string, unknown>;
     for (const name of Object.getOwnPropertyNames(methods)) {
-      if (name === 'constructor' || typeof methods[name] !== 'function') continue;
-      RouteConfig({ errorForm, ...options })(methods, name, { value: methods[name] });
+      const handler = methods[name];
+      if (name === 'constructor' || typeof handler !== 'function') continue;
+      const own = Reflect.getMetadata(FASTIFY_ROUTE_CONFIG_METADATA, handler) as object | undefined;
+      RouteConfig({ errorForm, ...options, ...own })(methods, name, { value: handler });
     }
   };
 }

@@ -9,12 +9,20 @@ import { SecretsModule } from '../secrets';
 import { E2bController } from './control.controller';
 import { E2bSandboxes } from './sandboxes';
 import { SandboxAccess } from './sandbox-access';
+import { EnvdController } from './envd/envd.controller';
+import { EnvdGuard } from './envd/envd.guard';
+import { FileUploads } from './envd/file-uploads';
+import { FileWatches } from './envd/file-watches';
+import { FilesystemService } from './envd/filesystem-service';
+import { ProcessService } from './envd/process-service';
+
+const ENVD = [EnvdGuard, FileUploads, FileWatches, FilesystemService, ProcessService];
 
 /** Sandboxes for programs that are written for E2B: its control API, and what it serves of each sandbox. */
 @Module({
   imports: [AuditModule, AuthModule, ContainersModule, ImagesModule, RateLimitsModule, SandboxModule, SecretsModule],
-  controllers: [E2bController],
-  providers: [E2bSandboxes, SandboxAccess],
+  controllers: [E2bController, EnvdController],
+  providers: [E2bSandboxes, SandboxAccess, ...ENVD],
   exports: [SandboxAccess],
 })
 export class E2bModule {}

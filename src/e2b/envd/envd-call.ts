@@ -1,6 +1,7 @@
 import { Code, ConnectError, createContextKey, type HandlerContext } from '@connectrpc/connect';
+import { codeToString } from '@connectrpc/connect/protocol-connect';
 import type { FastifyRequest } from 'fastify';
-import { DomainError, type ErrorCode, ERRORS, type FieldFault } from '../../errors';
+import { DomainError, type ErrorAnswer, type ErrorCode, ERRORS, type FieldFault } from '../../errors';
 import { E2bError } from '../e2b-error';
 import type { OpenedSandbox } from '../sandbox-access';
 
@@ -20,11 +21,17 @@ declare module 'fastify' {
   }
 }
 
-export const ENVD_CALL = createContextKey<EnvdCall | null>(null);
+/** A call of Connect, and the error that it was answered with. */
+export interface Exchange {
+  readonly call: EnvdCall;
+  fault?: unknown;
+}
+
+export const EXCHANGE = createContextKey<Exchange | null>(null);
 
 /** The sandbox of a call of Connect. */
 export function callOf({ values }: Pick<HandlerContext, 'values'>): EnvdCall {
-  return required(values.get(ENVD_CALL));
+  return required(values.get(EXCHANGE)?.call);
 }
 
 /** The sandbox of a request. */
@@ -77,6 +84,12 @@ const STATUSES: { readonly [code in ErrorCode]?: number } = {
   path_not_directory: 400,
   path_not_file: 400,
 };
+
+/** The form of Connect's errors, for requests that are refused before Connect reads them. */
+export function connectForm({ status, body }: ErrorAnswer, thrown: unknown): object {
+  const message = thrown instanceof E2bError ? thrown.message : body.error;
+  return { code: codeToString(BY_STATUS[status] ?? Code.Unavailable), message };
+}
 
 /** Connect's error for an error of a handler. Unexpected ones show nothing of their cause. */
 export function connectError(error: unknown): ConnectError {

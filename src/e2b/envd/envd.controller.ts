@@ -1,6 +1,7 @@
-import { type ConnectRouter, createContextValues, type Interceptor } from '@connectrpc/connect';
+import { ConnectError, type ConnectRouter, createContextValues, type Interceptor } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { Controller, Get, HttpCode, Post, Query, Req, Res, UseGuards } from '@nestjs/common';
+import { RouteConfig } from '@nestjs/platform-fastify';
 import { ApiExcludeController } from '@nestjs/swagger';
 import { IsOptional, IsString, MaxLength } from 'class-validator';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -12,7 +13,7 @@ import { DomainError } from '../../errors';
 import { BodyStream, ConnectionEnd, StreamedBody, StreamsBody } from '../../http';
 import { ContainerStatistics, FilesService } from '../../sandbox';
 import { E2bRoutes } from '../e2b-error';
-import { callOfRequest, connectError, ENVD_CALL, type EnvdCall, routeError } from './envd-call';
+import { callOfRequest, connectError, connectForm, EXCHANGE, type Exchange, routeError } from './envd-call';
 import { EnvdGuard } from './envd.guard';
 import { FileUploads } from './file-uploads';
 import { FilesystemService, pathIn } from './filesystem-service';
@@ -25,6 +26,12 @@ const MOST_MESSAGE_BYTES = 1024 * 1024;
 const MOST_ANSWER_BYTES = 16 * 1024 * 1024;
 /** The longest deadline that a client may ask for. */
 const MOST_TIMEOUT_MS = 30 * 24 * 3_600_000;
+
+type Request = Parameters<ReturnType<Interceptor>>[0];
+
+/** A route that Connect answers. */
+const Rpc = (): MethodDecorator => (target, name, descriptor: PropertyDescriptor) =>
+  RouteConfig({ streamsBody: true, errorForm: connectForm })(target, name, descriptor);
 
 /** The query of `/files`, with what a signed address has beside its path. */
 class FilesQuery {
@@ -56,7 +63,7 @@ class FilesQuery {
 export class EnvdController {
   private readonly connect: ReturnType<typeof connectNodeAdapter>;
   /** The calls of requests that Connect answers, and the errors with which it did. */
-  private readonly calls = new WeakMap<IncomingMessage, { readonly call: EnvdCall; fault?: unknown }>();
+  private readonly exchanges = new WeakMap<IncomingMessage, Exchange>();
 
   constructor(
     private readonly processes: ProcessService,
@@ -80,34 +87,34 @@ export class EnvdController {
       interceptors: [translateErrors],
       contextValues: (request) => {
         const values = createContextValues();
-        return values.set(ENVD_CALL, this.calls.get(request as IncomingMessage)?.call ?? null);
+        return values.set(EXCHANGE, this.exchanges.get(request as IncomingMessage) ?? null);
       },
     });
   }
 
   @Post('process.Process/Start')
-  @StreamsBody()
+  @Rpc()
   @Audited('process.start')
   start(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     return this.rpc(request, reply);
   }
 
   @Post(['process.Process/List', 'process.Process/Connect'])
-  @StreamsBody()
+  @Rpc()
   @AuditedLook('process.list')
   look(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     return this.rpc(request, reply);
   }
 
   @Post(['SendInput', 'StreamInput', 'CloseStdin', 'Update'].map((method) => `process.Process/${method}`))
-  @StreamsBody()
+  @Rpc()
   @Audited('process.write')
   input(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     return this.rpc(request, reply);
   }
 
   @Post('process.Process/SendSignal')
-  @StreamsBody()
+  @Rpc()
   @Audited('process.signal')
   signal(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     return this.rpc(request, reply);
@@ -118,28 +125,28 @@ export class EnvdController {
       (method) => `filesystem.Filesystem/${method}`,
     ),
   )
-  @StreamsBody()
+  @Rpc()
   @AuditedLook('container.file_list')
   lookAtFiles(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     return this.rpc(request, reply);
   }
 
   @Post('filesystem.Filesystem/MakeDir')
-  @StreamsBody()
+  @Rpc()
   @Audited('container.file_mkdir')
   makeDir(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     return this.rpc(request, reply);
   }
 
   @Post('filesystem.Filesystem/Move')
-  @StreamsBody()
+  @Rpc()
   @Audited('container.file_move')
   move(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     return this.rpc(request, reply);
   }
 
   @Post('filesystem.Filesystem/Remove')
-  @StreamsBody()
+  @Rpc()
   @Audited('container.file_delete')
   remove(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     return this.rpc(request, reply);
@@ -194,7 +201,7 @@ export class EnvdController {
   metrics(@Req() request: FastifyRequest): Promise<object> {
     const { principal, containerId } = callOfRequest(request);
     const read = async (): Promise<object> => {
-      const { resources } = await this.containers.find(principal, containerId);
+      const { diskMb, memoryMb, cpuShares } = await this.containers.find(principal, containerId);
       const { source } = this.statistics;
       const {
         at,
@@ -207,12 +214,12 @@ export class EnvdController {
       const megabyte = 1024 * 1024;
       return {
         ts: Math.floor(Date.parse(at) / 1000),
-        cpu_count: Math.max(1, Math.round(resources.cpuMillis / 1000)),
+        cpu_count: Math.max(1, Math.round(cpuShares / 1000)),
         cpu_used_pct: cpu.percent_of_limit ?? 0,
         mem_used: memory.used_bytes,
-        mem_total: memory.limit_bytes ?? resources.memoryMb * megabyte,
+        mem_total: memory.limit_bytes ?? memoryMb * megabyte,
         disk_used: disk ?? 0,
-        disk_total: resources.diskMb * megabyte,
+        disk_total: diskMb * megabyte,
       };
     };
     return orRouteError(read());
@@ -221,8 +228,8 @@ export class EnvdController {
   /** Has Connect answer. An error is in the answer already; it is thrown for the audit and the log. */
   private async rpc(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const { raw, streamedType } = request;
-    const known: { readonly call: EnvdCall; fault?: unknown } = { call: callOfRequest(request) };
-    this.calls.set(raw, known);
+    const exchange: Exchange = { call: callOfRequest(request) };
+    this.exchanges.set(raw, exchange);
     // As it came: `@StreamsBody()` selects its parser by another type.
     if (streamedType !== undefined) raw.headers['content-type'] = streamedType;
     reply.hijack();
@@ -232,7 +239,7 @@ export class EnvdController {
     const ended = new Promise<void>((resolve) => reply.raw.once('close', resolve));
     this.connect(raw, reply.raw);
     await ended;
-    if (known.fault) throw known.fault;
+    if (exchange.fault !== undefined) throw exchange.fault;
   }
 }
 
@@ -240,18 +247,25 @@ export class EnvdController {
 const translateErrors: Interceptor = (next) => async (request) => {
   try {
     const answer = await next(request);
-    return answer.stream ? { ...answer, message: translated(answer.message) } : answer;
+    return answer.stream ? { ...answer, message: translated(answer.message, request) } : answer;
   } catch (error) {
-    throw connectError(error);
+    throw translate(error, request);
   }
 };
 
-async function* translated<T>(messages: AsyncIterable<T>): AsyncGenerator<T> {
+async function* translated<T>(messages: AsyncIterable<T>, request: Request): AsyncGenerator<T> {
   try {
     yield* messages;
   } catch (error) {
-    throw connectError(error);
+    throw translate(error, request);
   }
+}
+
+function translate(error: unknown, { contextValues }: Request): ConnectError {
+  const exchange = contextValues.get(EXCHANGE);
+  // Connect's own errors are those of its protocol, and of clients that have gone.
+  if (exchange && !(error instanceof ConnectError)) exchange.fault = error;
+  return connectError(error);
 }
 
 async function orRouteError<T>(work: Promise<T>): Promise<T> {
