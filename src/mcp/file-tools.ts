@@ -5,8 +5,8 @@ import { z } from 'zod';
 import { ContainersService } from '../containers';
 import { DomainError, invalidParameters } from '../errors';
 import { FilesService } from '../sandbox';
-import { beginningOf, jsonLength, roomFor } from './answer-bounds';
-import { MAX_CHARS } from './program-tools';
+import { ANSWER_CHARS, beginningOf, jsonLength, roomFor } from './answer-bounds';
+import { MAX_CHARS, OFFSET } from './program-tools';
 import { defineTool, PATH, SANDBOX, type Tool, type ToolCall } from './tool';
 
 /** The largest file that is edited: it is held in memory twice. */
@@ -19,9 +19,9 @@ const ENCODING = z.enum(['text', 'base64']);
 
 const ENTRY = z.object({
   path: z.string(),
-  size: z.int(),
+  size: z.number(),
   is_dir: z.boolean(),
-  line: z.int().optional(),
+  line: z.number().optional(),
   text: z.string().optional(),
 });
 type Entry = z.output<typeof ENTRY>;
@@ -45,16 +45,16 @@ export class FileTools {
       input: {
         sandbox: SANDBOX,
         path: PATH,
-        offset: z.int().min(0).default(0),
-        length: z.int().min(1).optional().describe('Bytes'),
+        offset: OFFSET,
+        length: z.int().min(1).max(ANSWER_CHARS.max).optional(),
         encoding: ENCODING.optional(),
         max_chars: MAX_CHARS,
       },
       output: {
         content: z.string(),
         encoding: ENCODING,
-        size: z.int().nullable(),
-        next: z.int().nullable(),
+        size: z.number().nullable(),
+        next: z.number().nullable(),
         etag: z.string(),
       },
       scopeOf: () => 'exec',
@@ -84,7 +84,7 @@ export class FileTools {
         etag: z.string().max(100).optional(),
         create_only: z.boolean().default(false),
       },
-      output: { path: z.string(), size: z.int(), created: z.boolean() },
+      output: { path: z.string(), size: z.number(), created: z.boolean() },
       scopeOf: () => 'exec',
       auditOf: () => ({ action: 'container.file_write' }),
       run: async ({ sandbox, path, content, encoding, etag, create_only: isNew }, call) => {
@@ -105,7 +105,7 @@ export class FileTools {
         'the file changes meanwhile.',
       annotations: { readOnlyHint: false, destructiveHint: true, idempotentHint: false },
       input: { sandbox: SANDBOX, path: PATH, old_text: z.string().min(1), new_text: z.string() },
-      output: { path: z.string(), size: z.int(), line: z.int().describe('Of the change') },
+      output: { path: z.string(), size: z.number(), line: z.number() },
       scopeOf: () => 'exec',
       auditOf: () => ({ action: 'container.file_write' }),
       run: ({ sandbox, path, old_text: old, new_text: replacement }, call) =>

@@ -38,6 +38,13 @@ export const MAX_CHARS = z
   .default(ANSWER_CHARS.usual)
   .describe('Size of the answer');
 
+/** In bytes; no file and no output is longer. */
+export const OFFSET = z
+  .int()
+  .min(0)
+  .max(2 ** 40)
+  .default(0);
+
 const PROGRAM = {
   sandbox: SANDBOX,
   command: z.string().min(1).max(MOST_COMMAND).describe('Line for sh -c'),
@@ -50,8 +57,8 @@ const PROCESS_VIEW = z.object({
   id: z.string(),
   command: z.string(),
   status: z.string(),
-  exit_code: z.int().nullable(),
-  output_bytes: z.int().nullable(),
+  exit_code: z.number().nullable(),
+  output_bytes: z.number().nullable(),
 });
 
 const pipe = createValidationPipe();
@@ -82,7 +89,7 @@ export class ProgramTools {
         max_chars: MAX_CHARS,
       },
       output: {
-        exit_code: z.int().nullable(),
+        exit_code: z.number().nullable(),
         stdout: z.string(),
         stderr: z.string(),
         timed_out: z.boolean(),
@@ -118,7 +125,7 @@ export class ProgramTools {
       input: {
         sandbox: SANDBOX,
         process: z.string().max(64).optional(),
-        offset: z.int().min(0).default(0),
+        offset: OFFSET,
         wait_seconds: z
           .int()
           .min(0)
@@ -129,10 +136,10 @@ export class ProgramTools {
       },
       output: {
         output: z.string().optional(),
-        next: z.int().optional(),
+        next: z.number().optional(),
         gap: z.boolean().optional(),
         status: z.string().optional(),
-        exit_code: z.int().nullish(),
+        exit_code: z.number().nullish(),
         processes: z.array(PROCESS_VIEW).optional(),
       },
       scopeOf: () => 'exec',
@@ -150,7 +157,7 @@ export class ProgramTools {
       description: 'Terminate a process and all that it started. Its output stays readable for some minutes.',
       annotations: { readOnlyHint: false, destructiveHint: true, idempotentHint: true },
       input: { sandbox: SANDBOX, process: z.string().max(64) },
-      output: { process: z.string(), status: z.string(), exit_code: z.int().nullable() },
+      output: { process: z.string(), status: z.string(), exit_code: z.number().nullable() },
       scopeOf: () => 'exec',
       auditOf: () => ({ action: 'process.end' }),
       run: async ({ sandbox, process }, { caller }) => {

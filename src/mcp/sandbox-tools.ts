@@ -29,6 +29,9 @@ const SANDBOX_VIEW = z.object({
   disk_mb: z.number(),
   expires_at: z.string().nullable(),
 });
+/** The tier's limits apply. */
+const AMOUNT = z.number().optional();
+
 type SandboxView = z.output<typeof SANDBOX_VIEW>;
 
 /** A container or an agent, as the services show it. */
@@ -60,12 +63,12 @@ export class SandboxTools {
         image: z.string().optional().describe('Default: sandbox'),
         snapshot: z.string().optional().describe('Snapshot id'),
         fork_of: SANDBOX.optional(),
-        memory_mb: z.int().optional(),
-        cpu_shares: z.int().optional().describe('1000 is one CPU'),
-        disk_mb: z.int().optional(),
+        memory_mb: AMOUNT,
+        cpu_shares: AMOUNT.describe('1000 is one CPU'),
+        disk_mb: AMOUNT,
         env: z.record(z.string(), z.string()).optional(),
         network: z.enum(['internet', 'none']).optional(),
-        auto_stop_seconds: z.int().optional().describe('Stop when idle for this long'),
+        auto_stop_seconds: AMOUNT.describe('Stop when idle'),
       },
       output: { sandbox: SANDBOX_VIEW },
       scopeOf: () => 'write',
@@ -148,7 +151,7 @@ export class SandboxTools {
         port: z.int().min(1).max(65_535),
         expires_in: z.int().min(LINK_SECONDS.min).max(LINK_SECONDS.max).optional().describe('Seconds; default: a day'),
       },
-      output: { url: z.string(), port: z.int(), expires_at: z.string() },
+      output: { url: z.string(), port: z.number(), expires_at: z.string() },
       scopeOf: () => 'exec',
       auditOf: () => ({ action: 'container.link_create' }),
       run: async ({ sandbox, port, expires_in: seconds }, { caller }) => {

@@ -1,4 +1,4 @@
-import type { CallToolResult, ToolAnnotations } from '@modelcontextprotocol/server';
+import type { CallToolResult, StandardSchemaWithJSON, ToolAnnotations } from '@modelcontextprotocol/server';
 import { z } from 'zod';
 import type { AuditIntent } from '../audit';
 import type { Principal, RouteScope } from '../auth';
@@ -42,8 +42,8 @@ interface ToolDefinition<I extends Shape, O extends Shape> {
 
 /** A tool of the server. Its arguments have been validated when its functions get them. */
 export interface Tool extends Pick<ToolDefinition<Shape, Shape>, 'name' | 'title' | 'description' | 'annotations'> {
-  readonly input: z.ZodObject;
-  readonly output: z.ZodObject;
+  readonly input: StandardSchemaWithJSON<unknown, object>;
+  readonly output: StandardSchemaWithJSON;
   readonly scopeOf: (args: object) => RouteScope;
   readonly auditOf: (args: object) => ToolAudit | null;
   readonly isCreation: (args: object) => boolean;
@@ -55,13 +55,26 @@ export function defineTool<I extends Shape, O extends Shape>(definition: ToolDef
   type Args = z.output<z.ZodObject<I>>;
   const { input, output, scopeOf, auditOf, isCreation, run, ...rest } = definition;
   return Object.assign(rest, {
-    input: z.strictObject(input) as z.ZodObject,
-    output: z.object(output) as z.ZodObject,
+    input: withoutDialect(z.strictObject(input)),
+    output: withoutDialect(z.object(output)),
     scopeOf: (args: object) => scopeOf(args as Args),
     auditOf: (args: object) => auditOf(args as Args),
     isCreation: (args: object) => isCreation?.(args as Args) ?? false,
     run: (args: object, call: ToolCall) => run(args as Args, call),
   });
+}
+
+/** A schema whose JSON does not name its dialect, which is that of the protocol: a model has no use for it. */
+function withoutDialect(schema: z.ZodObject): StandardSchemaWithJSON<unknown, object> {
+  const standard = schema['~standard'];
+  const shownAs =
+    (direction: 'input' | 'output') =>
+    (options: Parameters<typeof standard.jsonSchema.input>[0]): Record<string, unknown> => {
+      const { $schema: _dialect, ...shown } = standard.jsonSchema[direction](options);
+      return shown;
+    };
+  const jsonSchema = { input: shownAs('input'), output: shownAs('output') };
+  return { '~standard': Object.assign({}, standard, { jsonSchema }) } as StandardSchemaWithJSON<unknown, object>;
 }
 
 /** The container of a call, as the tools' argument. */
