@@ -43,6 +43,8 @@ export class McpEndpoint {
   /** Answers one message: as JSON, or as Server-Sent Events to clients of earlier revisions. */
   async answer({ body, request, reply, ...call }: McpExchange): Promise<void> {
     const handler = createMcpHandler(() => this.serverFor(call), {
+      // A stream has heartbeats, so that no proxy or client gives up while a tool works.
+      responseMode: 'method' in body && body.method === 'tools/call' ? 'sse' : 'auto',
       // The tools never change, so there is nothing to subscribe to.
       maxSubscriptions: 0,
       onerror: (error) => this.logger.debug({ err: error, request_id: call.requestId }, 'an MCP message was refused'),

@@ -1,5 +1,13 @@
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
+import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
+import { execFile, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { promisify } from 'node:util';
 import type { Scope } from '../../src/auth';
 import { ANSWER_CHARS } from '../../src/mcp/answer-bounds';
 import { Berth, type NewUser } from '../support/servers/berth';
@@ -354,6 +362,79 @@ describe('the tools for agents', () => {
       () => owner.api.call('GET', '/api/audit?action=container.exec&limit=1'),
       (answer) => (answer.body['entries'] as readonly Answer[])[0]?.['outcome'] === 'client_gone',
     );
+  });
+
+  describe('over standard input and output', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'berth-mcp-'));
+    const program = join(folder, 'berth.cjs');
+
+    beforeAll(async () => {
+      await promisify(execFile)(process.execPath, ['packages/cli/scripts/build.mjs', program]);
+    });
+
+    afterAll(() => rmSync(folder, { recursive: true }));
+
+    it.each(['legacy', 'auto'] as const)('serve a client of mode %s, and end with its input', async (mode) => {
+      const stdio = new Client({ name: 'test', version: '1' }, { versionNegotiation: { mode } });
+      const env = environment(owner.token);
+      const transport = new StdioClientTransport({ command: process.execPath, args: [program, 'mcp'], env });
+      await stdio.connect(transport);
+      expect((await stdio.listTools()).tools).toEqual((await client.listTools()).tools);
+      const ran = await call('command_run', { sandbox, command: 'echo over stdio' }, stdio);
+      expect(ran).toMatchObject({ exit_code: 0, stdout: 'over stdio\n' });
+      const { pid } = transport;
+      await stdio.close();
+      await eventually(() => expect(() => process.kill(pid ?? 0, 0)).toThrow('ESRCH'));
+    });
+
+    it('answer what was asked before the end of the input, and say on stderr what is wrong', async () => {
+      const lines = ['{"jsonrpc":"2.0","id":7,"method":"ping"}', 'nonsense', ''].join('\n');
+      const answered = await berthMcp(lines, owner.token);
+      expect(answered).toMatchObject({ code: 0, stderr: expect.stringMatching(/^berth: mcp: .*not a JSON object\n$/) });
+      const messages = answered.stdout.trimEnd().split('\n');
+      expect(messages.map((line) => JSON.parse(line) as Answer)).toEqual(
+        expect.arrayContaining([
+          { jsonrpc: '2.0', id: null, error: { code: -32_700, message: expect.any(String) } },
+          expect.objectContaining({ id: 7, result: expect.any(Object) }),
+        ]),
+      );
+      const refused = await berthMcp(lines, `berth_${'0'.repeat(64)}`);
+      expect(refused.stdout).toContain('"id":7,"error":{"code":-32000,"message":"unauthorized: ');
+      expect(refused.stderr).toContain('berth login URL');
+    });
+
+    it('end the running work at a signal', async () => {
+      const child = spawn(process.execPath, [program, 'mcp'], { env: environment(owner.token) });
+      const command = 'touch /tmp/by-signal; sleep 600';
+      const asked = { name: 'command_run', arguments: { sandbox, command, timeout_ms: 600_000 } };
+      child.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: asked })}\n`);
+      await until(
+        () => client.callTool({ name: 'file_read', arguments: { sandbox, path: '/tmp/by-signal' } }),
+        ({ isError }) => !isError,
+      );
+      child.kill('SIGTERM');
+      const [code] = (await once(child, 'exit')) as [number | null];
+      expect(code).toBe(0);
+      await until(
+        () => owner.api.call('GET', '/api/audit?action=container.exec&limit=1'),
+        (answer) => (answer.body['entries'] as readonly Answer[])[0]?.['outcome'] === 'client_gone',
+      );
+    });
+
+    function environment(token: string): Record<string, string> {
+      return { PATH: process.env['PATH'] ?? '', HOME: folder, BERTH_URL: berth.url, BERTH_TOKEN: token };
+    }
+
+    async function berthMcp(input: string, token: string): Promise<{ code: number; stdout: string; stderr: string }> {
+      const child = spawn(process.execPath, [program, 'mcp'], { env: environment(token) });
+      child.stdin.end(input);
+      const [stdout, stderr, [code]] = await Promise.all([
+        text(child.stdout),
+        text(child.stderr),
+        once(child, 'exit') as Promise<[number]>,
+      ]);
+      return { code, stdout, stderr };
+    }
   });
 
   async function clientOf(token: string, options: object = {}): Promise<Client> {
