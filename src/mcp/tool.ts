@@ -74,7 +74,7 @@ function withoutDialect(schema: z.ZodObject): StandardSchemaWithJSON<unknown, ob
       return shown;
     };
   const jsonSchema = { input: shownAs('input'), output: shownAs('output') };
-  return { '~standard': Object.assign({}, standard, { jsonSchema }) } as StandardSchemaWithJSON<unknown, object>;
+  return { '~standard': Object.assign({}, standard, { jsonSchema }) };
 }
 
 /** The container of a call, as the tools' argument. */

@@ -180,12 +180,17 @@ describe('the tools for agents', () => {
       const text = 'größe "\\"\n'.repeat(4_000);
       await call('command_run', { sandbox, command: 'cat > /tmp/large', stdin: text.slice(0, 20_000) });
       await call('command_run', { sandbox, command: 'cat >> /tmp/large', stdin: text.slice(20_000) });
-      let [read, offset] = ['', 0];
+      let read = '';
+      let offset: number | null = 0;
       for (let pages = 0; offset !== null && pages < 20; pages += 1) {
-        const { text: answer, fields } = await answerOf('file_read', { sandbox, path: '/tmp/large', offset });
+        const { text: answer, fields }: { text: string; fields: Answer } = await answerOf('file_read', {
+          sandbox,
+          path: '/tmp/large',
+          offset,
+        });
         expect(answer.length).toBeLessThanOrEqual(ANSWER_CHARS.usual);
         read += String(fields['content']);
-        offset = fields['next'] as number;
+        offset = fields['next'] as number | null;
       }
       expect(read === text).toBe(true);
     });
@@ -202,7 +207,7 @@ describe('the tools for agents', () => {
       const { content } = await call('file_read', { sandbox, path });
       const failed = edits.filter(({ isError }) => isError);
       expect(failed.map(textOf).every((text) => text.includes('precondition_failed'))).toBe(true);
-      expect(content).toBe(failed.length === 0 ? 'one\ntwo\n' : edits[0]?.isError ? 'a\ntwo\n' : 'one\nb\nb\n');
+      expect(content).toBe(failed.length === 0 ? 'one\ntwo\n' : edits[0].isError ? 'a\ntwo\n' : 'one\nb\nb\n');
     });
 
     it('write only over the version that was read, or only where nothing is', async () => {
@@ -247,7 +252,7 @@ describe('the tools for agents', () => {
         const { token } = await berth.user('pro', scopes);
         const weak = await clientOf(token);
         for (const [name, more] of Object.entries(ARGUMENTS)) {
-          const isOf = /^sandbox_/.test(name) ? 'write' : 'exec';
+          const isOf = name.startsWith('sandbox_') ? 'write' : 'exec';
           if (name === 'sandbox_list' || isOf !== scope) continue;
           const asked = name === 'sandbox_create' ? {} : { ...more, sandbox };
           expect(await refusal(name, asked, weak)).toMatch(/^Error insufficient_permissions: .*scope/);
