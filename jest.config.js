@@ -50,6 +50,7 @@ const ANY_DATABASE = [
   'lifecycle-update',
   'limits',
   'lost-commits',
+  'mcp',
   'metrics',
   'moves',
   'names',

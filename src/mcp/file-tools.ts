@@ -9,8 +9,8 @@ import { ANSWER_CHARS, beginningOf, jsonLength, roomFor } from './answer-bounds'
 import { MAX_CHARS, OFFSET } from './program-tools';
 import { defineTool, PATH, SANDBOX, type Tool, type ToolCall } from './tool';
 
-/** The largest file that is edited: it is held in memory twice. */
-const MOST_EDITED = 4 * 1024 * 1024;
+/** The largest file that is edited: it is held in memory several times. */
+const MOST_EDITED = 1024 * 1024;
 
 /** Entries that an answer lists. */
 const FOUND = { usual: 100, max: 1_000 } as const;

@@ -4,14 +4,19 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { RequestAudit, showable } from '../audit';
 import { holdsScope, insufficientScope } from '../auth';
+import { DomainError } from '../errors';
 import { LOGGER, type Logger } from '../logging';
 import { RequestLimits } from '../rate-limits';
+import { KeyedLimiter } from '../scheduling';
 import { FileTools } from './file-tools';
 import { ProgramTools } from './program-tools';
 import { SandboxTools } from './sandbox-tools';
 import { failureOf, isServerFault, resultOf, type Tool, type ToolCall } from './tool';
 
 const INFO = { name: 'berth', title: 'Berth', version: '1.0.0' };
+
+/** Concurrent calls of one user in this process: some wait, and some hold a file in memory. */
+const MOST_CALLS = 16;
 
 const INSTRUCTIONS =
   'Berth runs isolated Linux sandboxes. Begin with sandbox_create or sandbox_list; other tools take its name or id. ' +
@@ -28,6 +33,7 @@ interface McpExchange extends ToolCall {
 @Injectable()
 export class McpEndpoint {
   readonly tools: readonly Tool[];
+  private readonly calls = new KeyedLimiter(MOST_CALLS);
 
   constructor(
     sandboxes: SandboxTools,
@@ -73,6 +79,11 @@ export class McpEndpoint {
 
   /** Errors become results that a model can act upon. */
   private async call(tool: Tool, args: object, call: ToolCall): Promise<CallToolResult> {
+    const leave = this.calls.take(call.caller.userId);
+    if (!leave) {
+      const fields = { limit: MOST_CALLS };
+      return failureOf(new DomainError('too_many_connections', { fields }), call.requestId);
+    }
     try {
       return resultOf(await this.audited(tool, args, call));
     } catch (error) {
@@ -80,6 +91,8 @@ export class McpEndpoint {
         this.logger.error({ err: error, tool: tool.name, request_id: call.requestId }, 'a tool failed');
       }
       return failureOf(error, call.requestId);
+    } finally {
+      leave();
     }
   }
 

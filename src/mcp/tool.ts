@@ -86,7 +86,7 @@ export const PATH = z.string().min(1).max(4095).describe('Absolute path');
 export function resultOf(answer: object): CallToolResult {
   return {
     content: [{ type: 'text', text: JSON.stringify(answer) }],
-    structuredContent: answer as Record<string, unknown>,
+    structuredContent: answer,
   };
 }
 
@@ -116,6 +116,7 @@ const NEXT: Readonly<Partial<Record<string, string>>> = {
   command_not_started: 'Check cwd and user, and that the image has /bin/sh.',
   file_too_large: 'Write it in parts with command_run, or read it in parts.',
   no_capacity: 'Try again later, or ask for less memory, CPU or disk.',
+  too_many_connections: 'Wait until other calls have ended; make fewer at once.',
   rate_limit_exceeded: 'Wait before the next call.',
   previews_disabled: 'The server shows no ports. Check the program with command_run instead.',
 };
@@ -134,7 +135,9 @@ export function failureOf(error: unknown, requestId: string): CallToolResult {
   return { content: [{ type: 'text', text }], isError: true };
 }
 
-/** True for errors that an operator has to see. */
+/** True for errors that an operator has to see: faults of the server, but not that it has no room or is busy. */
 export function isServerFault(error: unknown): boolean {
-  return !(error instanceof DomainError) || error.isServerFault;
+  if (!(error instanceof DomainError)) return true;
+  const { status } = errorAnswer(error, '');
+  return status >= 500 && status !== 503;
 }

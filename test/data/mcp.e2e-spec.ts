@@ -348,8 +348,19 @@ describe('the tools for agents', () => {
     expect(entries).toContainEqual(
       expect.objectContaining({ action: 'container.exec', outcome: 'container_not_found', target_id: 'nothing-here' }),
     );
+    const made = entries.filter((entry) => entry['action'] === 'container.create' && entry['outcome'] === 'ok');
+    expect(made.map((entry) => entry['container_id'])).toContain(sandbox);
     const ran = entries.find((entry) => entry['action'] === 'container.exec' && entry['outcome'] === 'ok');
     expect(ran).toMatchObject({ container_id: sandbox, detail: { program: '/bin/sh' } });
+  });
+
+  it('are sixteen at once for each user', async () => {
+    const asked = { name: 'command_run', arguments: { sandbox, command: 'sleep 0.2' } };
+    const results = await Promise.all(Array.from({ length: 20 }, () => client.callTool(asked)));
+    const refused = results.filter(({ isError }) => isError).map(textOf);
+    expect(refused.length).toBeGreaterThan(0);
+    expect(refused[0]).toMatch(/^Error too_many_connections: .*fewer at once/);
+    expect(await call('command_run', { sandbox, command: 'true' })).toMatchObject({ exit_code: 0 });
   });
 
   it('end a command whose client has gone', async () => {

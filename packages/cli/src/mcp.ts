@@ -17,7 +17,7 @@ const VERSION_KEY = 'io.modelcontextprotocol/protocolVersion';
 /** Codes of JSON-RPC: the line is no JSON; the server did not answer. */
 const [PARSE_ERROR, SERVER_ERROR] = [-32_700, -32_000];
 
-/** `berth mcp`: the server's tools for programs that speak the Model Context Protocol over standard input and output. */
+/** `berth mcp`: the server's tools over standard input and output, for programs that start their tools. */
 export function addMcpCommand(program: Command): void {
   program
     .command('mcp')
