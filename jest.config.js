@@ -23,6 +23,9 @@ const isMore = process.env.TEST_MORE === 'true';
 const isSample = process.env.BERTH_TEST_OPERATIONS !== undefined;
 const tests = isMore ? '*.more-spec.ts' : '*.e2e-spec.ts';
 
+const dataTest = (name) => `<rootDir>/test/data/${name}.e2e-spec.ts`;
+const e2eTest = (name) => `<rootDir>/test/e2e/${name}.e2e-spec.ts`;
+
 /**
  * Tests of `test/data` that `npm test` runs on SQLite alone, and `npm run test:more` on PostgreSQL too: no database can
  * break their promises alone, or `test/cluster` proves them there with several processes. All others run on both.
@@ -43,6 +46,7 @@ const ANY_DATABASE = [
   'inside-commands',
   'inside-places',
   'interruptions',
+  'kept-programs',
   'leases',
   'lifecycle-create-delete',
   'lifecycle-outside',
@@ -76,12 +80,30 @@ const ANY_DATABASE = [
   'volume-moves',
   'warm-nodes',
   'warm-templates',
-].map((name) => `<rootDir>/test/data/${name}.e2e-spec.ts`);
+].map(dataTest);
+
+/**
+ * Tests that `npm run test:more` alone runs, so that `npm test` stays short: what several machines and several server
+ * processes promise, and what takes Docker longest. `npm test` proves one server on one machine.
+ */
+const LATER = {
+  data: ['moves', 'nodes', 'sick-nodes', 'snapshot-copies', 'snapshots-nodes', 'volume-moves', 'warm-nodes'].map(
+    dataTest,
+  ),
+  cluster: [
+    'agents-processes',
+    'clocks',
+    'database-restart',
+    'processes',
+    'rate-limits',
+    'takeover',
+    'webhooks-processes',
+  ].map((name) => `<rootDir>/test/cluster/${name}.e2e-spec.ts`),
+  e2e: ['agent-process', 'docker-layers', 'rate-limits'].map(e2eTest),
+};
 
 /** Tests of `test/data` of which `npm test` runs a part on PostgreSQL, and `npm run test:more` all: `extent.ts`. */
-const PARTLY_ANY_DATABASE = ['snapshots', 'templates', 'warm-pool'].map(
-  (name) => `<rootDir>/test/data/${name}.e2e-spec.ts`,
-);
+const PARTLY_ANY_DATABASE = ['snapshots', 'templates', 'warm-pool'].map(dataTest);
 
 /** Tests of `test/e2e` with a rest that `npm run test:more` runs: tests and rows of tables, and nothing twice. */
 const REST = [
@@ -96,10 +118,7 @@ const REST = [
   'sandbox-networks',
   'sandbox-proof',
   'snapshots',
-].map((name) => `<rootDir>/test/e2e/${name}.e2e-spec.ts`);
-
-/** The same of `test/cluster`. */
-const REST_OF_CLUSTER = ['<rootDir>/test/cluster/database-restart.e2e-spec.ts'];
+].map(e2eTest);
 
 /** Tests of data, on the database of `TEST_DATABASE`. */
 const onDatabase = (database) => ({
@@ -108,7 +127,11 @@ const onDatabase = (database) => ({
   setupFiles: [`<rootDir>/test/support/databases/database-${database}.ts`],
 });
 
-const sqlite = { ...onDatabase('sqlite'), testMatch: [`<rootDir>/test/data/**/${tests}`] };
+const sqlite = {
+  ...onDatabase('sqlite'),
+  testMatch: [`<rootDir>/test/data/**/${tests}`, ...(isMore ? LATER.data : [])],
+  testPathIgnorePatterns: isMore ? [] : LATER.data,
+};
 
 const postgres = {
   ...onDatabase('postgres'),
@@ -117,9 +140,9 @@ const postgres = {
     `<rootDir>/test/data/**/${tests}`,
     `<rootDir>/test/cluster/**/${tests}`,
     ...(isMore && !isSample ? [...ANY_DATABASE, ...PARTLY_ANY_DATABASE] : []),
-    ...(isMore ? REST_OF_CLUSTER : []),
+    ...(isMore ? LATER.cluster : []),
   ],
-  testPathIgnorePatterns: isMore ? [] : ANY_DATABASE,
+  testPathIgnorePatterns: isMore ? [] : [...ANY_DATABASE, ...LATER.cluster],
 };
 
 /** Where `scripts/lib/jest-run.mjs` reads the results of a run that it began. */
@@ -143,7 +166,12 @@ module.exports = {
     {
       ...shared,
       displayName: 'e2e',
-      testMatch: [`<rootDir>/test/e2e/**/${tests}`, `<rootDir>/packages/*/test/**/${tests}`, ...(isMore ? REST : [])],
+      testMatch: [
+        `<rootDir>/test/e2e/**/${tests}`,
+        `<rootDir>/packages/*/test/**/${tests}`,
+        ...(isMore ? [...REST, ...LATER.e2e] : []),
+      ],
+      testPathIgnorePatterns: isMore ? [] : LATER.e2e,
       setupFiles: ['<rootDir>/test/support/databases/database-sqlite.ts'],
     },
     {

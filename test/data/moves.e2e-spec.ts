@@ -9,7 +9,7 @@ import { EngineError } from '../../src/engine';
 import { type Answer, SMALL, testImage } from '../support/clients/api-client';
 import { Berth, type TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { beforeAndAfter, inMore, sampled } from '../support/extent';
+import { beforeAndAfter, inMore, inWhole, sampled } from '../support/extent';
 import { FakeCluster, type FakeNode } from '../support/fakes/fake-cluster';
 import { type EngineMethod, FakeEngine, LOOKS } from '../support/fakes/fake-engine';
 import { holdSweeps } from '../support/servers/hold-sweeps';
@@ -498,7 +498,7 @@ describe('a container that is moved to another machine', () => {
   });
 
   for (const outside of OUTSIDE)
-    inMore(`must survive the death of the process at any call, with ${outside} outside its home`, async () => {
+    inWhole(`must survive the death of the process at any call, with ${outside} outside its home`, async () => {
       const points = await pointsOf(outside);
       const changes = points.filter(({ method }) => !LOOKS.includes(method));
       const copying = [
@@ -541,7 +541,7 @@ describe('a container that is moved to another machine', () => {
       }
     });
 
-  inMore(
+  inWhole(
     `must survive deaths one after another, of those that come to help too (BERTH_TEST_SEED=${String(seed)})`,
     async () => {
       const random = new SeededRandom(seed);

@@ -8,7 +8,7 @@ import { Answer, SMALL, testImage } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { leaseAsDead } from '../support/databases/lease-as-dead';
 import { eventually } from '../support/eventually';
-import { beforeAndAfter, IS_MORE, sampled } from '../support/extent';
+import { beforeAndAfter, IS_WHOLE, sampled } from '../support/extent';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
 import { type EngineMethod, FakeEngine, LOOKS } from '../support/fakes/fake-engine';
 import { holdSweeps } from '../support/servers/hold-sweeps';
@@ -30,7 +30,7 @@ const ENVIRONMENT = {
 };
 
 /** How many processes die in a row, and at which calls. */
-const DEATHS = IS_MORE ? 8 : 2;
+const DEATHS = IS_WHOLE ? 8 : 2;
 const MORTAL: readonly EngineMethod[] = [
   'volumes.ensure',
   'containers.create',

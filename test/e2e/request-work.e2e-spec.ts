@@ -67,7 +67,7 @@ describe('a request', () => {
       'GET',
       () => '/api/containers',
       null,
-      { promises: 195, immediates: 1, timers: 1, statements: 5, bytes: 690_000 },
+      { promises: 195, immediates: 1, timers: 1, statements: 5, bytes: 650_000 },
     ],
     [
       'that runs a command',

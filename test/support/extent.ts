@@ -4,6 +4,12 @@
  */
 export const IS_MORE = process.env['TEST_MORE'] === 'true';
 
+/** True if `BERTH_TEST_OPERATIONS` asks for shorter runs, as CI does: see test/README.md. */
+export const IS_SAMPLE = process.env['BERTH_TEST_OPERATIONS'] !== undefined;
+
+/** True in a whole `npm run test:more`, with every row of each table. */
+export const IS_WHOLE = IS_MORE && !IS_SAMPLE;
+
 /**
  * The runtimes under which promises about the runtime are proved: gVisor in `npm test`, runc in `npm run test:more`,
  * and both on newer Dockers (`scripts/test.mjs`).
@@ -26,6 +32,9 @@ export const inMore: Declare = IS_MORE ? it : declareNothing;
  */
 export const onlyQuick: Declare = IS_MORE ? declareNothing : it;
 
+/** Declares tests that only a whole `npm run test:more` runs. */
+export const inWhole: Declare = IS_WHOLE ? it : declareNothing;
+
 /** Groups tests of {@link inMore}, if the group has hooks: jest refuses them in a group without tests. */
 export const describeMore: (title: string, tests: () => void) => void = IS_MORE ? describe : () => undefined;
 
@@ -35,19 +44,16 @@ export const describeQuick: (title: string, tests: () => void) => void = IS_MORE
 /** Declares tests that run in both: `npm run test:more` has more of a table, or more of something. */
 export const inBoth: Declare = it;
 
-/** True if `BERTH_TEST_OPERATIONS` asks for shorter runs, as CI does: see test/README.md. */
-export const IS_SAMPLE = process.env['BERTH_TEST_OPERATIONS'] !== undefined;
-
 /** Which rows a sample has: a number of the whole run, so that a file that runs again has the same. */
 const DRAW = Number(process.env['TEST_DRAW'] ?? 0);
 
 /**
- * Rows of a long table: in `npm run test:more` all of them, in `npm test` one of `every`. That is the first and those
- * that follow it at this distance; in a sample, one of the first `every`, so that each run of CI has others.
+ * Rows of a long table: in a whole `npm run test:more` all of them, in `npm test` one of `every`. That is the first and
+ * those that follow it at this distance; in a sample, one of the first `every`, so that each run of CI has others.
  */
 export function sampled<T>(table: readonly T[], every = 2): readonly T[] {
   const first = IS_SAMPLE ? DRAW % Math.min(every, table.length) : 0;
-  return table.filter((_row, index) => IS_MORE || index % every === first);
+  return table.filter((_row, index) => IS_WHOLE || index % every === first);
 }
 
 /** Rows of a table of `npm run test:more`; in a sample `count` of them, in each run of CI others. */

@@ -1,4 +1,4 @@
-import { request as httpRequest } from 'node:http';
+import { Agent, request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import type { OpenAPIObject } from '@nestjs/swagger';
 import { RouteRegistry } from '../../src/http';
@@ -14,6 +14,8 @@ interface Answer {
 /** How long a busy machine may take for one answer. */
 const ANSWERED_MS = 20_000;
 
+const agent = new Agent({ keepAlive: true });
+
 let berth: Berth;
 let admin: TestUser;
 let document: OpenAPIObject;
@@ -24,7 +26,10 @@ beforeAll(async () => {
   document = (await (await fetch(`${berth.url}/api/openapi.json`)).json()) as OpenAPIObject;
 });
 
-afterAll(() => berth.stop());
+afterAll(async () => {
+  agent.destroy();
+  await berth.stop();
+});
 
 /** A request whose path goes out as it is; of an answer that does not end, such as a stream, the head is enough. */
 function call(
@@ -43,7 +48,7 @@ function call(
     ...given,
   };
   return new Promise((resolve, reject) => {
-    const request = httpRequest({ hostname, port, method, path, headers, agent: false }, (response) => {
+    const request = httpRequest({ hostname, port, method, path, headers, agent }, (response) => {
       const { statusCode: status = 0, headers: told } = response;
       if (status < 300) {
         resolve({ status, headers: told, body: {} });
