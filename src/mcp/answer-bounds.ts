@@ -19,26 +19,26 @@ export function jsonLength(text: string): number {
  * split.
  */
 export function beginningOf(text: string, most: number): string {
-  if (jsonLength(text) <= most) return text;
-  let [low, high] = [0, Math.min(text.length, most)];
-  while (low < high) {
-    const middle = Math.ceil((low + high) / 2);
-    if (jsonLength(text.slice(0, middle)) <= most) low = middle;
-    else high = middle - 1;
-  }
-  return text.slice(0, isSplit(text, low) ? low - 1 : low);
+  return longest(text, most, (length) => text.slice(0, isSplit(text, length) ? length - 1 : length));
 }
 
 /** Like {@link beginningOf}, of the end. */
 function endOf(text: string, most: number): string {
+  return longest(text, most, (length) => {
+    const at = text.length - length;
+    return text.slice(isSplit(text, at) ? at + 1 : at);
+  });
+}
+
+/** The longest part that needs at most `most` characters in JSON. @param partOf grows with the length */
+function longest(text: string, most: number, partOf: (length: number) => string): string {
   let [low, high] = [0, Math.min(text.length, most)];
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
-    if (jsonLength(text.slice(text.length - middle)) <= most) low = middle;
+    if (jsonLength(partOf(middle)) <= most) low = middle;
     else high = middle - 1;
   }
-  const at = text.length - low;
-  return text.slice(isSplit(text, at) ? at + 1 : at);
+  return partOf(low);
 }
 
 /** Whether a cut before the code unit `at` separates the halves of a character. */

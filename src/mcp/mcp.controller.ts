@@ -3,6 +3,7 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CurrentPrincipal, type Principal, Public, Scopes, USUAL_SCOPES } from '../auth';
+import { invalidParameters } from '../errors';
 import { AllowedHosts, ConnectionEnd } from '../http';
 import { RefusesIdempotencyKey } from '../idempotency';
 import { McpEndpoint } from './mcp-endpoint';
@@ -26,13 +27,14 @@ export class McpController {
   @RefusesIdempotencyKey()
   async answer(
     @CurrentPrincipal() caller: Principal,
-    @Body() body: object,
+    @Body() body: object | undefined,
     @ConnectionEnd() signal: AbortSignal,
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
     const fault = this.hosts.originFault(request.raw);
     if (fault) throw fault;
+    if (!body) throw invalidParameters([{ field: 'body', message: 'must be a message of JSON-RPC' }]);
     await this.endpoint.answer({ caller, body, signal, address: request.ip, requestId: request.id, request, reply });
   }
 

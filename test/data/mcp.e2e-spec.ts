@@ -291,6 +291,11 @@ describe('the tools for agents', () => {
       const odd = await send({ hello: 'world' });
       expect(odd.status).toBe(400);
       expect(await odd.json()).toMatchObject({ jsonrpc: '2.0', error: { code: expect.any(Number) } });
+      for (const body of ['', '[]', 'nonsense']) {
+        const headers = { ...bearer(owner.token), 'content-type': 'application/json' };
+        const empty = await fetch(`${berth.url}/mcp`, { method: 'POST', body, headers });
+        expect([empty.status, await empty.json()]).toMatchObject([400, { details: [{ field: 'body' }] }]);
+      }
       for (const method of ['GET', 'DELETE', 'PUT']) {
         const answer = await fetch(`${berth.url}/mcp`, { method, headers: bearer(owner.token) });
         expect([answer.status, answer.headers.get('allow')]).toEqual([405, 'POST']);
@@ -355,12 +360,21 @@ describe('the tools for agents', () => {
   });
 
   it('are sixteen at once for each user', async () => {
-    const asked = { name: 'command_run', arguments: { sandbox, command: 'sleep 0.2' } };
-    const results = await Promise.all(Array.from({ length: 20 }, () => client.callTool(asked)));
-    const refused = results.filter(({ isError }) => isError).map(textOf);
-    expect(refused.length).toBeGreaterThan(0);
-    expect(refused[0]).toMatch(/^Error too_many_connections: .*fewer at once/);
-    expect(await call('command_run', { sandbox, command: 'true' })).toMatchObject({ exit_code: 0 });
+    const gone = new AbortController();
+    const asked = { name: 'command_run', arguments: { sandbox, command: 'sleep 600' } };
+    const message = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: asked };
+    const running = Array.from({ length: 16 }, () => send(message, {}, gone.signal).catch(() => 'gone'));
+    const refused = await until(
+      () => client.callTool({ name: 'sandbox_list' }),
+      ({ isError }) => isError === true,
+    );
+    expect(textOf(refused)).toMatch(/^Error too_many_connections: .*fewer at once/);
+    gone.abort();
+    await Promise.all(running);
+    await until(
+      () => client.callTool({ name: 'sandbox_list' }),
+      ({ isError }) => isError !== true,
+    );
   });
 
   it('end a command whose client has gone', async () => {
