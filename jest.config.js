@@ -34,6 +34,7 @@ const ANY_DATABASE = [
   'agents',
   'audit',
   'authorization',
+  'capacity',
   'docker-changed',
   'env',
   'event-history',

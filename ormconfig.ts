@@ -28,6 +28,7 @@ import { Previews1764930000000 } from './src/migrations/1764930000000-previews';
 import { PreviewLinkEntity, PublicPortEntity } from './src/previews/preview.entities';
 import { Ssh1764940000000 } from './src/migrations/1764940000000-ssh';
 import { Processes1764950000000 } from './src/migrations/1764950000000-processes';
+import { Lifetimes1764960000000 } from './src/migrations/1764960000000-lifetimes';
 import { ProcessEntity } from './src/sandbox/processes/process-rows';
 import { WebhookCursorEntity, WebhookDeliveryEntity, WebhookEntity } from './src/webhooks/webhook.entity';
 import { SshHostKeyEntity, SshKeyEntity } from './src/ssh/ssh.entities';
@@ -77,6 +78,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       Previews1764930000000,
       Ssh1764940000000,
       Processes1764950000000,
+      Lifetimes1764960000000,
     ],
     synchronize: false,
   };

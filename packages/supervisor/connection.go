@@ -221,7 +221,7 @@ func (c *conn) take(f frame) error {
 	case frameEnd:
 		s.endInput()
 	case frameCancel:
-		s.interrupt()
+		s.cancelled()
 	}
 	return nil
 }

@@ -158,6 +158,7 @@ func start(s *stream, r *request) (any, error) {
 		sup.programs.remove(p)
 		return nil, err
 	}
+	s.whenCancelled(func() { p.leave(first) })
 	s.tell(map[string]int64{"pid": int64(p.pid), "started": p.started})
 	return p.serve(s, first, math.MaxInt64)
 }
@@ -225,11 +226,21 @@ func attach(s *stream, r *request) (any, error) {
 		p.abandoned = nil
 	}
 	p.mu.Unlock()
+	s.whenCancelled(func() { p.leave(one) })
 	s.tell(map[string]int64{"pid": int64(p.pid), "started": p.started, "from": from, "to": to})
 	if r.Follow == nil || *r.Follow {
 		to = math.MaxInt64
 	}
 	return p.serve(s, one, to)
+}
+
+// leave removes a reader, for which the others need not wait any more. A client that detaches and then asks for the
+// programs does not find its own former reader.
+func (p *program) leave(r *reader) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.readers, r)
+	p.cond.Broadcast()
 }
 
 // serve sends output to a reader up to the offset to, and takes its input meanwhile.
@@ -238,9 +249,8 @@ func (p *program) serve(s *stream, r *reader, to int64) (any, error) {
 		go p.takeInput(s)
 	}
 	err := p.follow(s, r, to)
+	p.leave(r)
 	p.mu.Lock()
-	delete(p.readers, r)
-	p.cond.Broadcast()
 	result := programEnd{Offset: p.ring.end}
 	isOver := p.outputOver && p.exit != nil
 	if isOver {

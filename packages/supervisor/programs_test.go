@@ -207,6 +207,29 @@ func TestKeptProgramIsAttachedAgain(t *testing.T) {
 	}
 }
 
+func TestReaderThatLeftIsNotCounted(t *testing.T) {
+	c, id := dial(t), newID()
+	started := c.sh("cat", fields{"id": id, "kept": true, "input": true})
+	started.message()
+	started.cancel()
+	out := c.out
+	for range 300 {
+		attached := c.open("attach", fields{"id": id})
+		attached.message()
+		// Both frames arrive together.
+		var both bytes.Buffer
+		c.out = &both
+		attached.cancel()
+		listed := c.open("programs", fields{})
+		c.out = out
+		out.Write(both.Bytes())
+		if left := listed.wait().rows()[0]["readers"]; left != 0.0 {
+			t.Fatal("a reader whose CANCEL was sent before is counted")
+		}
+	}
+	c.open("end", fields{"id": id}).wait()
+}
+
 func TestKeptProgramLosesOldOutputOnly(t *testing.T) {
 	c := dial(t)
 	id := newID()

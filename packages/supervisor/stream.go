@@ -39,6 +39,7 @@ type stream struct {
 	allowed  int  // Bytes that the client may send now.
 	taken    int  // Bytes that take has returned last.
 	shared   int  // What the stream has of the shared memory.
+	onCancel func()
 }
 
 func newStream(c *conn, id uint32, takesData bool) *stream {
@@ -82,6 +83,24 @@ func (s *stream) interrupt() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cond.Broadcast()
+}
+
+// whenCancelled has work done when CANCEL arrives, before the client's later frames are read.
+func (s *stream) whenCancelled(work func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onCancel = work
+}
+
+// cancelled handles CANCEL.
+func (s *stream) cancelled() {
+	s.interrupt()
+	s.mu.Lock()
+	work := s.onCancel
+	s.mu.Unlock()
+	if work != nil {
+		work()
+	}
 }
 
 // fill sends a frame as the outbox does; none after the stream's end.

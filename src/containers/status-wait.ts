@@ -27,6 +27,7 @@ const OUTCOMES: Readonly<Record<Operation, readonly ContainerStatus[]>> = {
   start: ['running'],
   stop: ['stopped'],
   expire: ['stopped'],
+  lifetime: ['stopped'],
   idle: ['stopped'],
   suspend: ['stopped'],
   pause: ['paused'],

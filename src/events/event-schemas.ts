@@ -124,7 +124,8 @@ const EVENTS: { readonly [T in EventType]: Described<T> } = {
       reason: {
         optional: word(
           'exited',
-          'Present if the stop was not requested: exited, oom, missing, session_expired, idle, user_suspended.',
+          'Present if the stop was not requested: exited, oom, missing, session_expired, lifetime_over, idle, ' +
+            'user_suspended.',
         ),
       },
       exit_code: {
@@ -137,7 +138,7 @@ const EVENTS: { readonly [T in EventType]: Described<T> } = {
   container_paused: {
     about: CONTAINER,
     when: 'A container was paused; its processes keep their memory.',
-    adds: { reason: { optional: word('idle', 'Present if the pause was not requested: idle.') } },
+    adds: { reason: { optional: word('idle', 'Present if the pause was not requested: idle, lifetime_over.') } },
   },
   container_resumed: { about: CONTAINER, when: 'A container was resumed.', adds: {} },
   container_deleted: {
@@ -153,7 +154,8 @@ const EVENTS: { readonly [T in EventType]: Described<T> } = {
       reason: {
         optional: word(
           'auto_delete',
-          'Present if the deletion was not requested: auto_delete, session_expired, user_deleted, interrupted.',
+          'Present if the deletion was not requested: auto_delete, session_expired, lifetime_over, user_deleted, ' +
+            'interrupted.',
         ),
       },
       resumed: RESUMED,

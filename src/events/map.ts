@@ -82,7 +82,7 @@ export interface EventMap {
    * only if it was paused, and resumed so that its processes could end.
    */
   container_stopped: ContainerFacts & { reason?: string; exit_code?: number; message?: string; resumed?: true };
-  /** Its processes are suspended. `reason` (`idle`) only for a pause that was not requested. */
+  /** Its processes are suspended. `reason` (`idle`, `lifetime_over`) only for a pause that was not requested. */
   container_paused: ContainerFacts & { reason?: string };
   /** Its processes go on. */
   container_resumed: ContainerFacts;

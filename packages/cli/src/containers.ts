@@ -9,6 +9,7 @@ import {
   cpuShares,
   kindOf,
   labelFilter,
+  lifetime,
   mebibytes,
   networkOption,
   type NetworkKind,
@@ -31,6 +32,8 @@ interface Settings {
   readonly autoDelete?: number | 'tier';
   readonly idleAction?: api.IdleAction | 'tier';
   readonly autoStart?: 'on' | 'off';
+  readonly lifetime?: number | 'none';
+  readonly atEnd?: api.CreateContainerDto['end_action'];
   readonly env?: Pairs;
   readonly label?: Pairs;
 }
@@ -43,6 +46,14 @@ function withSettings(command: Command): Command {
     .option('--cpus <number>', 'CPUs, such as 0.5', cpuShares)
     .option('--disk <size>', 'Disk, such as 10g', mebibytes)
     .addOption(networkOption())
+    .option(
+      '--lifetime <time>',
+      'End each run after this time: 90s, 1h, 7d, or "none"; a change counts from now',
+      lifetime,
+    )
+    .addOption(
+      new Option('--at-end <action>', 'Action at the end of the lifetime').choices(['stop', 'pause', 'delete']),
+    )
     .option('--auto-stop <time>', 'Idle after this time of inactivity: 30m, 8h, or "tier"', seconds)
     .addOption(
       new Option('--idle-action <action>', 'Action when it is idle').choices([
@@ -74,6 +85,8 @@ function settingsOf(options: Settings): Shared {
     auto_stop_seconds: lifetimeOf(options.autoStop),
     idle_action: lifetimeOf(options.idleAction),
     auto_delete_seconds: lifetimeOf(options.autoDelete),
+    lifetime_seconds: options.lifetime === 'none' ? null : options.lifetime,
+    end_action: options.atEnd,
     auto_start: options.autoStart && options.autoStart === 'on',
     env: options.env,
     labels: options.label,
@@ -213,12 +226,14 @@ async function list({ berth, isJson, signal }: Session, options: ListOptions): P
 
 type Listed = api.ListedContainerView | api.AgentView;
 
-/** @returns the seconds until an unused container is stopped automatically; null if never, or if it is not running */
+/** @returns the seconds until an unused container ends by itself; null if never, or if it is not running */
 function endOf(each: Listed, limits: api.LimitsView): number | null {
   if (!('db_id' in each) || each.status !== 'running') return null;
   const idle = [each.auto_stop_seconds, limits.auto_stop_seconds].filter((limit) => limit !== null);
   const ends = idle.map((limit) => limit - each.idle_seconds);
-  if (each.expires_at !== null) ends.push((Date.parse(each.expires_at) - Date.now()) / 1_000);
+  for (const end of [each.expires_at, each.ends_at]) {
+    if (end !== null) ends.push((Date.parse(end) - Date.now()) / 1_000);
+  }
   return ends.length === 0 ? null : Math.max(0, Math.min(...ends));
 }
 

@@ -44,6 +44,8 @@ const OPTIONS: Readonly<Record<string, string>> = {
   auto_stop_seconds: '--auto-stop',
   auto_delete_seconds: '--auto-delete',
   idle_action: '--idle-action',
+  lifetime_seconds: '--lifetime',
+  end_action: '--at-end',
   expires_in: '--expires or --expires-in',
 };
 

@@ -73,12 +73,25 @@ const IDLE_ACTIONS: Readonly<Record<api.IdleAction, string>> = {
   pause_then_stop: 'pauses, and stops after the same time again',
 };
 
+const END_ACTIONS: Readonly<Record<api.ContainerView['end_action'], string>> = {
+  stop: 'stops',
+  pause: 'pauses',
+  delete: 'is deleted',
+};
+
+function endOf({ lifetime_seconds: seconds, end_action: action, ends_at: end }: api.ContainerView): string | null {
+  if (seconds === null) return null;
+  const when = end === null ? `${duration(seconds)} after its next start` : moment(end);
+  return `${END_ACTIONS[action]} ${when}`;
+}
+
 function lifetimeOf(container: api.ContainerView, limits: api.LimitsView): Section['facts'] {
   const { auto_stop_seconds: stop, auto_delete_seconds: remove, idle_action: action, expires_at: ends } = container;
   const idle = leastOf(stop, limits.auto_stop_seconds);
   const deleted = leastOf(remove, limits.auto_delete_seconds);
   return [
     ['Run ends', ends === null ? null : moment(ends)],
+    ['Lifetime', endOf(container)],
     [
       'When idle',
       idle === null ? 'runs on' : `${IDLE_ACTIONS[action ?? limits.idle_action]} after ${duration(idle)} without use`,

@@ -47,6 +47,11 @@ export function seconds(text: string): number | 'tier' {
   return text === 'tier' ? text : period(text);
 }
 
+/** @returns seconds, as {@link period}; `none` means no lifetime */
+export function lifetime(text: string): number | 'none' {
+  return text === 'none' ? text : period(text);
+}
+
 /** @returns seconds, from `90s`, `30m`, `8h` or `7d` */
 export function period(text: string): number {
   const found = /^(\d+)([smhd])$/.exec(text);

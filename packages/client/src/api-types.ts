@@ -740,6 +740,14 @@ export type CreateContainerDto = unknown & {
      */
     auto_start?: boolean | null;
     /**
+     * Seconds from each start or resumption, and from a change, until `end_action` is done. The tier and the session may end the run earlier. Null or omitted: unlimited.
+     */
+    lifetime_seconds?: number | null;
+    /**
+     * Action at the end of the lifetime; a deletion can be undone as any other. Null or omitted: `stop`.
+     */
+    end_action?: 'stop' | 'pause' | 'delete' | null;
+    /**
      * Outbound network access: `internet`, `none`, or only the listed addresses. Omitted: the tier default.
      */
     network?: NetworkPolicy | null;
@@ -874,6 +882,18 @@ export type ListedContainerView = {
      * Seconds from the stop or last use until a stopped container is deleted. Null: the tier default.
      */
     auto_delete_seconds: number | null;
+    /**
+     * Seconds that each run may last. Null: as the tier and the session allow.
+     */
+    lifetime_seconds: number | null;
+    /**
+     * Action at the end of the lifetime.
+     */
+    end_action: 'stop' | 'pause' | 'delete';
+    /**
+     * When the lifetime of this run is over. Null without one, and if the container is not running.
+     */
+    ends_at: string | null;
     /**
      * True if a preview request or an SSH session starts the stopped container.
      */
@@ -1010,6 +1030,18 @@ export type ContainerView = {
      * Seconds from the stop or last use until a stopped container is deleted. Null: the tier default.
      */
     auto_delete_seconds: number | null;
+    /**
+     * Seconds that each run may last. Null: as the tier and the session allow.
+     */
+    lifetime_seconds: number | null;
+    /**
+     * Action at the end of the lifetime.
+     */
+    end_action: 'stop' | 'pause' | 'delete';
+    /**
+     * When the lifetime of this run is over. Null without one, and if the container is not running.
+     */
+    ends_at: string | null;
     /**
      * True if a preview request or an SSH session starts the stopped container.
      */
@@ -1245,6 +1277,14 @@ export type PatchContainerDto = {
      */
     auto_start?: boolean | null;
     /**
+     * Seconds from each start or resumption, and from a change, until `end_action` is done. The tier and the session may end the run earlier. Null: unlimited.
+     */
+    lifetime_seconds?: number | null;
+    /**
+     * Action at the end of the lifetime; a deletion can be undone as any other. Null: `stop`.
+     */
+    end_action?: 'stop' | 'pause' | 'delete' | null;
+    /**
      * Variables to set; null removes one. Null instead of an object removes all. At most 64 variables in total.
      */
     env?: {
@@ -1299,6 +1339,14 @@ export type UpdateContainerDto = {
      * Start the stopped container on a preview request or an SSH session. Null: false. Omitted: unchanged.
      */
     auto_start?: boolean | null;
+    /**
+     * Seconds from each start or resumption, and from a change, until `end_action` is done. The tier and the session may end the run earlier. Null: unlimited. Omitted: unchanged.
+     */
+    lifetime_seconds?: number | null;
+    /**
+     * Action at the end of the lifetime; a deletion can be undone as any other. Null: `stop`. Omitted: unchanged.
+     */
+    end_action?: 'stop' | 'pause' | 'delete' | null;
     /**
      * Replaces all environment variables. Omitted: unchanged. Running programs keep their variables; programs started later get the new ones.
      */
@@ -2715,6 +2763,18 @@ export type AnyContainerView = {
      */
     auto_delete_seconds: number | null;
     /**
+     * Seconds that each run may last. Null: as the tier and the session allow.
+     */
+    lifetime_seconds: number | null;
+    /**
+     * Action at the end of the lifetime.
+     */
+    end_action: 'stop' | 'pause' | 'delete';
+    /**
+     * When the lifetime of this run is over. Null without one, and if the container is not running.
+     */
+    ends_at: string | null;
+    /**
      * True if a preview request or an SSH session starts the stopped container.
      */
     auto_start: boolean;
@@ -3586,7 +3646,7 @@ export type ContainerDeletedEvent = {
          */
         purge_at: string | null;
         /**
-         * Present if the deletion was not requested: auto_delete, session_expired, user_deleted, interrupted.
+         * Present if the deletion was not requested: auto_delete, session_expired, lifetime_over, user_deleted, interrupted.
          */
         reason?: string;
         /**
@@ -3710,7 +3770,7 @@ export type ContainerPausedEvent = {
     timestamp: string;
     data: ContainerFactsView & {
         /**
-         * Present if the pause was not requested: idle.
+         * Present if the pause was not requested: idle, lifetime_over.
          */
         reason?: string;
     };
@@ -3845,7 +3905,7 @@ export type ContainerStoppedEvent = {
     timestamp: string;
     data: ContainerFactsView & {
         /**
-         * Present if the stop was not requested: exited, oom, missing, session_expired, idle, user_suspended.
+         * Present if the stop was not requested: exited, oom, missing, session_expired, lifetime_over, idle, user_suspended.
          */
         reason?: string;
         /**

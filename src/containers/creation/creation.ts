@@ -69,13 +69,14 @@ export class WarmCreation {
         pool: limits.pool,
       });
       if (keys.length === 0) return null;
-      const run = newRun(await this.policies.policyOf(userId));
+      const policy = await this.policies.policyOf(userId);
       const rowOf = (slot: WarmSlot): ContainerRow => {
         const { id, engineId, nodeId, imageId, imageDigest, runtime, ipAddress, runStartedAt } = slot;
         if (this.pool.mayBeUsed(slot)) throw new NoSlotError('another program ran in the slot');
+        const row = this.insertion.rowOf(checked, { id, lease: FREE });
         return {
-          ...this.insertion.rowOf(checked, { id, lease: FREE }),
-          ...run,
+          ...row,
+          ...newRun(row, policy),
           seedSnapshotId: null,
           status: 'running',
           generation: 1,

@@ -21,7 +21,10 @@ import type { SourceSnapshot, Specification } from './specification';
 /** What the row of a new container follows from, besides its id and lease. */
 interface NewContainer {
   readonly userId: string;
-  readonly request: Pick<CreateContainerDto, 'name' | 'labels' | 'auto_start' | keyof RequestedEnds>;
+  readonly request: Pick<
+    CreateContainerDto,
+    'name' | 'labels' | 'auto_start' | 'lifetime_seconds' | 'end_action' | keyof RequestedEnds
+  >;
   readonly settings: Specification;
   /** The snapshot that it is made from; null: its image alone. */
   readonly snapshot: SourceSnapshot | null;
@@ -179,6 +182,9 @@ export class Insertion {
       runSince: null,
       expiresAt: null,
       expiryWarnedAt: null,
+      lifetimeSeconds: request.lifetime_seconds ?? null,
+      endAction: request.end_action ?? 'stop',
+      endsAt: null,
       lastUsedAt: now,
       autoStopSeconds: request.auto_stop_seconds ?? null,
       idleAction: request.idle_action ?? null,

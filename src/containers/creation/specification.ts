@@ -257,12 +257,15 @@ function startOf({ start }: CreateRequest, template: TemplateRow | null): StartC
   return start === null ? null : startCommandOf(start);
 }
 
-/** What happens to an unused container, and at its next use, as requested for it. */
-export function endsOf({ autoStopSeconds, idleAction, autoDeleteSeconds, autoStart }: ContainerRow) {
+/** What ends a container, and what its next use does, as requested. A copy's lifetime counts from its own start. */
+export function endsOf(row: ContainerRow) {
+  const { autoStopSeconds, idleAction, autoDeleteSeconds, autoStart, lifetimeSeconds, endAction } = row;
   return {
     auto_stop_seconds: autoStopSeconds,
     idle_action: idleAction,
     auto_delete_seconds: autoDeleteSeconds,
     auto_start: autoStart,
+    lifetime_seconds: lifetimeSeconds,
+    end_action: endAction,
   };
 }

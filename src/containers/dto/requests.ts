@@ -9,7 +9,9 @@ import {
   IsOptional,
   IsString,
   Matches,
+  Max,
   MaxLength,
+  Min,
   ValidateIf,
   type ValidationArguments,
 } from 'class-validator';
@@ -17,7 +19,13 @@ import { Choice, Count, Text, Uuid } from '../../api-fields';
 import { isObjectOf, IsUuidText, printable, QueryInteger, validatedBy, WITHOUT_NUL } from '../../http';
 import { faultOfPolicy, type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../network-policy';
 import { AUTO_END_SECONDS, IDLE_ACTIONS, type IdleAction, RESOURCE_BOUNDS } from '../../tiers';
-import { CONTAINER_STATUSES, type ContainerStatus } from '../model/container.entity';
+import {
+  CONTAINER_STATUSES,
+  type ContainerStatus,
+  END_ACTIONS,
+  type EndAction,
+  MAX_LIFETIME_SECONDS,
+} from '../model/container.entity';
 import {
   IsLabels,
   IsLabelSelectors,
@@ -179,6 +187,34 @@ function IdleActionProperty(absent: string): PropertyDecorator {
   );
 }
 
+/** An optional property with the lifetime of each run. */
+const LifetimeProperty = (absent: string): PropertyDecorator =>
+  applyDecorators(
+    Count(
+      'Seconds from each start or resumption, and from a change, until `end_action` is done. The tier and the session ' +
+        `may end the run earlier. ${absent}`,
+      { minimum: 1, maximum: MAX_LIFETIME_SECONDS, example: 300 },
+    ),
+    IsOptional(),
+    IsInt(),
+    Min(1),
+    Max(MAX_LIFETIME_SECONDS),
+  );
+
+/** An optional property with what happens at the end of the lifetime. */
+const EndActionProperty = (absent: string): PropertyDecorator =>
+  applyDecorators(
+    ApiPropertyOptional({
+      type: String,
+      enum: [...END_ACTIONS],
+      example: 'delete',
+      description: `Action at the end of the lifetime; a deletion can be undone as any other. ${absent}`,
+    }),
+    IsOptional(),
+    IsString(),
+    IsIn(END_ACTIONS, { message: `must be one of ${END_ACTIONS.join(', ')}` }),
+  );
+
 /** An optional property that says whether a preview starts the container. */
 function AutoStartProperty(absent: string): PropertyDecorator {
   const description = `Start the stopped container on a preview request or an SSH session. ${absent}`;
@@ -301,6 +337,12 @@ export class CreateContainerDto {
   @AutoStartProperty('Null or omitted: false.')
   auto_start?: boolean | null;
 
+  @LifetimeProperty('Null or omitted: unlimited.')
+  lifetime_seconds?: number | null;
+
+  @EndActionProperty('Null or omitted: `stop`.')
+  end_action?: EndAction | null;
+
   @NetworkProperty(
     'Outbound network access: `internet`, `none`, or only the listed addresses. Omitted: the tier default.',
   )
@@ -368,6 +410,12 @@ export class UpdateContainerDto {
   @AutoStartProperty('Null: false. Omitted: unchanged.')
   auto_start?: boolean | null;
 
+  @LifetimeProperty('Null: unlimited. Omitted: unchanged.')
+  lifetime_seconds?: number | null;
+
+  @EndActionProperty('Null: `stop`. Omitted: unchanged.')
+  end_action?: EndAction | null;
+
   @EnvironmentProperty({
     example: { EDITOR: 'vi' },
     description:
@@ -406,6 +454,12 @@ export class PatchContainerDto extends PartialType(
 
   @AutoStartProperty('Null: false. Omitted: unchanged.')
   auto_start?: boolean | null;
+
+  @LifetimeProperty('Null: unlimited.')
+  lifetime_seconds?: number | null;
+
+  @EndActionProperty('Null: `stop`.')
+  end_action?: EndAction | null;
 
   @ApiPropertyOptional({
     type: 'object',

@@ -9,7 +9,10 @@ import {
   ContainerFactsView,
   type ContainerRow,
   DeletedContainerFactsView,
+  END_ACTIONS,
+  type EndAction,
   isUp,
+  MAX_LIFETIME_SECONDS,
   ROLE_STATUSES,
   type RoleStatus,
   type Started,
@@ -91,6 +94,19 @@ export class ContainerView extends ContainerFactsView {
     example: null,
   })
   readonly auto_delete_seconds: number | null;
+  @Count('Seconds that each run may last. Null: as the tier and the session allow.', {
+    nullable: true,
+    minimum: 1,
+    maximum: MAX_LIFETIME_SECONDS,
+    example: null,
+  })
+  readonly lifetime_seconds: number | null;
+  @Choice(END_ACTIONS, 'Action at the end of the lifetime.', { example: 'stop' })
+  readonly end_action: EndAction;
+  @Timestamp('When the lifetime of this run is over. Null without one, and if the container is not running.', {
+    nullable: true,
+  })
+  readonly ends_at: string | null;
   @Flag('True if a preview request or an SSH session starts the stopped container.', { example: false })
   readonly auto_start: boolean;
   @Text('Null if the container is not running.', { nullable: true, example: '172.20.0.2' })
@@ -129,7 +145,8 @@ export interface ViewedAt {
 
 export function containerView(row: ContainerRow, { now, sessionEnd }: ViewedAt): ContainerView {
   // A row keeps the end of a run whose container went missing, because the next start continues that run.
-  const end = isUp(row.status) && row.deletedAt === null ? row.expiresAt : sessionEnd;
+  const runs = isUp(row.status) && row.deletedAt === null;
+  const end = runs ? row.expiresAt : sessionEnd;
   // Not spread into a literal: each member after a spread costs V8 a microsecond, and a list has many containers.
   const view = Object.assign(containerFacts(row), {
     user_id: row.userId,
@@ -143,6 +160,9 @@ export function containerView(row: ContainerRow, { now, sessionEnd }: ViewedAt):
     auto_stop_seconds: row.autoStopSeconds,
     idle_action: row.idleAction,
     auto_delete_seconds: row.autoDeleteSeconds,
+    lifetime_seconds: row.lifetimeSeconds,
+    end_action: row.endAction,
+    ends_at: runs ? (row.endsAt?.toISOString() ?? null) : null,
     auto_start: row.autoStart,
     ip_address: row.ipAddress,
     runtime: row.runtime,

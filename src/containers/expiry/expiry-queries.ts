@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { Brackets, type SelectQueryBuilder } from 'typeorm';
 import { UserEntity } from '../../auth';
 import { type Config, CONFIG } from '../../config';
-import { Database } from '../../database';
+import { Database, readTime } from '../../database';
 import { Clock } from '../../scheduling';
 import { IDLE_ACTIONS, type Tier, TiersService } from '../../tiers';
 import { ContainerUsage } from '../access/container-usage';
@@ -38,6 +38,7 @@ export class ExpiryQueries {
       ...UP_STATUSES.flatMap((status) => [
         this.expiringSoon(status, now),
         this.withStaleExpiry(status),
+        this.lifetimeOver(status, now),
         this.idle(status, now),
       ]),
       this.abandoned(now),
@@ -48,6 +49,35 @@ export class ExpiryQueries {
       for (const { id } of await query.select('c.id', 'id').getRawMany<{ id: string }>()) found.add(id);
     }
     return [...found];
+  }
+
+  /**
+   * Containers whose lifetimes ended in the last `sinceMs` or end within `withinMs`, and in how many milliseconds, less
+   * than 0 if they ended. One cheap statement.
+   */
+  async lifetimesEnding({
+    sinceMs,
+    withinMs,
+  }: {
+    readonly sinceMs: number;
+    readonly withinMs: number;
+  }): Promise<{ readonly id: string; readonly inMs: number }[]> {
+    const now = this.clock.now().getTime();
+    const rows = await this.free('c.endsAt IS NOT NULL AND c.deletedAt IS NULL')
+      .andWhere('c.endsAt > :from AND c.endsAt <= :to', {
+        from: this.database.timestamp(new Date(now - sinceMs)),
+        to: this.database.timestamp(new Date(now + withinMs)),
+      })
+      .select('c.id', 'id')
+      .addSelect('c.endsAt', 'endsAt')
+      .getRawMany<{ id: string; endsAt: unknown }>();
+    return rows.map(({ id, endsAt }) => ({ id, inMs: (readTime(endsAt)?.getTime() ?? now) - now }));
+  }
+
+  private lifetimeOver(status: UpStatus, now: Date): SelectQueryBuilder<ContainerEntity> {
+    return this.up(status)
+      .andWhere('c.endsAt IS NOT NULL AND c.endsAt <= :now', { now: this.database.timestamp(now) })
+      .orderBy('c.endsAt');
   }
 
   private expiringSoon(status: UpStatus, now: Date): SelectQueryBuilder<ContainerEntity> {

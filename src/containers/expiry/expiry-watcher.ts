@@ -12,13 +12,18 @@ import { isBenignConflict, OperationRunner } from '../operations/operation-runne
 import { ExpiryQueries } from './expiry-queries';
 import { planExpiry, RunPolicies, type Run, type Warning } from '../policies/run-policy';
 
+/** How often the lifetimes that end next are read. Each of them has a timer, so that it ends within a second. */
+const LIFETIMES_MS = 2_000;
+/** An end that failed is tried again for so long by the reads of lifetimes, then by the slower checks. */
+const RETRIED_MS = 10_000;
+
 /** Maximum concurrent stops and deletions, to spare the daemon. */
 const CONCURRENCY = 8;
 
 /**
- * Enforces session, run and idle limits: warns, stops, pauses and deletes containers, and corrects stored end times
- * that no longer match the user's tier. Every process does so. Each write is conditional, so an action that several
- * processes detect at once is done and emitted once.
+ * Enforces session, run and idle limits and lifetimes: warns, stops, pauses and deletes containers, and corrects stored
+ * end times that no longer match the user's tier. Every process does so. Each write is conditional, so an action that
+ * several processes detect at once is done and emitted once.
  */
 @Injectable()
 export class ExpiryWatcher implements OnModuleDestroy {
@@ -26,6 +31,9 @@ export class ExpiryWatcher implements OnModuleDestroy {
   /** Containers that this process is stopping or deleting. */
   private readonly ending = new Set<string>();
   private readonly poll: Poll;
+  private readonly lifetimes: Poll;
+  /** The timers of lifetimes that end next, by container. */
+  private readonly timers = new Map<string, NodeJS.Timeout>();
   private closed = false;
 
   constructor(
@@ -42,17 +50,26 @@ export class ExpiryWatcher implements OnModuleDestroy {
       work: () => this.check(),
       onFault: (error) => this.logger.warn({ err: error }, 'limits could not be checked; the next check tries again'),
     });
+    this.lifetimes = new Poll({
+      everyMs: LIFETIMES_MS,
+      work: () => this.awaitLifetimes(),
+      onFault: (error) => this.logger.warn({ err: error }, 'lifetimes could not be read; the next read tries again'),
+    });
   }
 
   /** Checks now, then periodically. To be called once Docker is prepared. */
   async start(): Promise<void> {
     await this.check().catch((error: unknown) => this.logger.warn({ err: error }, 'limits could not be checked yet'));
     this.poll.start();
+    this.lifetimes.start();
   }
 
   onModuleDestroy(): void {
     this.closed = true;
     this.poll.stop();
+    this.lifetimes.stop();
+    for (const timer of this.timers.values()) clearTimeout(timer);
+    this.timers.clear();
   }
 
   /**
@@ -62,8 +79,34 @@ export class ExpiryWatcher implements OnModuleDestroy {
    * @throws the database's error; EngineError if a container is to be ended and Docker does not answer
    */
   async check(): Promise<void> {
+    await this.checkEach(await this.due.find());
+  }
+
+  /**
+   * Ends containers whose lifetimes ended just now, and sets timers for those that end before the next read.
+   *
+   * @throws the database's error
+   */
+  private async awaitLifetimes(): Promise<void> {
+    for (const { id, inMs } of await this.due.lifetimesEnding({ sinceMs: RETRIED_MS, withinMs: LIFETIMES_MS })) {
+      if (this.closed) return;
+      clearTimeout(this.timers.get(id));
+      this.timers.set(id, setTimeout(() => void this.endLifetime(id), Math.max(0, inMs)).unref());
+    }
+  }
+
+  private async endLifetime(id: string): Promise<void> {
+    this.timers.delete(id);
+    try {
+      await this.checkEach([id]);
+    } catch (error) {
+      this.logger.warn({ err: error, container_id: id }, 'a lifetime could not be ended yet');
+    }
+  }
+
+  private async checkEach(ids: readonly string[]): Promise<void> {
     const ends: { readonly row: ContainerRow; readonly ending: Ending }[] = [];
-    for (const id of await this.due.find()) {
+    for (const id of ids) {
       if (this.closed) return;
       if (this.ending.has(id)) continue;
       const row = await this.repository.findById(id);

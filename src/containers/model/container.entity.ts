@@ -11,6 +11,7 @@ import type { StartCommand } from './start-command';
 /** The state of a container: its settings, its last observed state, and the operation that leases it. */
 @Entity('containers')
 @Index('containers_expires_at', ['expiresAt'], { where: 'expires_at IS NOT NULL' })
+@Index('containers_ends_at', ['endsAt'], { where: 'ends_at IS NOT NULL' })
 @Index('containers_created_at', ['createdAt'])
 @Index('containers_running', ['lastUsedAt'], { where: "status = 'running' AND deleted_at IS NULL" })
 @Index('containers_paused', ['pausedAt'], { where: "status = 'paused' AND deleted_at IS NULL" })
@@ -197,6 +198,18 @@ export class ContainerEntity {
   /** When the warning about the run's end was emitted; null: not yet. */
   @Column({ name: 'expiry_warned_at', type: TIMESTAMP, nullable: true })
   expiryWarnedAt: Date | null;
+
+  /** Seconds that each run may last by its user's own wish, counted from its start or resumption; null: no limit. */
+  @Column({ name: 'lifetime_seconds', type: 'integer', nullable: true })
+  lifetimeSeconds: number | null;
+
+  /** What happens at the end of the lifetime. */
+  @Column({ name: 'end_action', type: 'varchar', length: 16, default: 'stop' })
+  endAction: EndAction;
+
+  /** When the lifetime of the current run is over; null: it has none, or the container does not run. */
+  @Column({ name: 'ends_at', type: TIMESTAMP, nullable: true })
+  endsAt: Date | null;
 
   @Column({ name: 'last_used_at', type: TIMESTAMP })
   lastUsedAt: Date;
@@ -407,17 +420,27 @@ export function isRolledBack(operation: Operation | null): boolean {
 
 const ROLLED_BACK: readonly Operation[] = ['update', 'move', 'snapshot', 'undo', 'restart'];
 
-/** Stops without a request: the session or run is over, the container is idle, or its user is suspended. */
-export type StopEnding = 'expire' | 'idle' | 'suspend';
+/** What may happen to a container at the end of its lifetime. */
+export const END_ACTIONS = ['stop', 'pause', 'delete'] as const;
+export type EndAction = (typeof END_ACTIONS)[number];
+
+/** The longest lifetime of a run, in seconds: 30 days. */
+export const MAX_LIFETIME_SECONDS = 30 * 24 * 3600;
 
 /**
- * Operations without a request: a stop, the pause of an idle container, or the deletion of an unused container or of a
- * deleted user's container.
+ * Stops without a request: the session or run is over, its lifetime is over, the container is idle, or its user is
+ * suspended.
+ */
+export type StopEnding = 'expire' | 'lifetime' | 'idle' | 'suspend';
+
+/**
+ * Operations without a request: a stop, the pause of a container that is idle or whose lifetime is over, or the
+ * deletion of an unused container, of one whose lifetime is over, or of a deleted user's container.
  */
 export type Ending = StopEnding | 'idle_pause' | 'auto_delete';
 
 export function isStopEnding(operation: Operation | null): operation is StopEnding {
-  return operation === 'expire' || operation === 'idle' || operation === 'suspend';
+  return operation === 'expire' || operation === 'lifetime' || operation === 'idle' || operation === 'suspend';
 }
 
 export function isDeletion(operation: Operation | null): operation is 'delete' | 'auto_delete' {
@@ -425,13 +448,17 @@ export function isDeletion(operation: Operation | null): operation is 'delete' |
 }
 
 /** Why a container stopped without a request. */
-export type StopReason = 'exited' | 'oom' | 'missing' | 'session_expired' | 'idle' | 'user_suspended';
+export type StopReason = 'exited' | 'oom' | 'missing' | 'session_expired' | 'lifetime_over' | 'idle' | 'user_suspended';
+
+/** Why a container was paused without a request. */
+export type PauseReason = 'idle' | 'lifetime_over';
 
 /**
  * Why a container was deleted without a request: it stayed stopped too long, its guest's session ended long ago, its
- * user was deleted, or it is a copy whose fork was interrupted before there was a snapshot to make it from.
+ * lifetime is over, its user was deleted, or it is a copy whose fork was interrupted before there was a snapshot to
+ * make it from.
  */
-export type DeletionReason = 'auto_delete' | 'session_expired' | 'user_deleted' | 'interrupted';
+export type DeletionReason = 'auto_delete' | 'session_expired' | 'lifetime_over' | 'user_deleted' | 'interrupted';
 
 /** The progress of a container's role, which is installed by exec once the container runs. */
 export const ROLE_STATUSES = ['pending', 'installing', 'installed', 'failed'] as const;

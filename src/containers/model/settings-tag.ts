@@ -44,5 +44,7 @@ function settingsOf(row: ContainerRow): readonly unknown[] {
     row.autoDeleteSeconds,
     row.autoStart,
     row.start,
+    row.lifetimeSeconds,
+    row.endAction,
   ];
 }

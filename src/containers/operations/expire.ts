@@ -19,7 +19,9 @@ export function expiring(ending: Ending): OperationDefinition<void> {
       const current = await lease.currentRow();
       const action = planExpiry(current, await context.policies.policyOf(current.userId));
       if (action?.do === 'stop' && isStopEnding(ending)) return stopping(action.ending).prepare(lease, context);
-      if (action?.do === 'pause' && ending === 'idle_pause') return pausing('idle').prepare(lease, context);
+      if (action?.do === 'pause' && ending === 'idle_pause') {
+        return pausing(action.reason).prepare(lease, context);
+      }
       if (action?.do === 'delete' && ending === 'auto_delete') {
         return deleting({ reason: action.reason }).prepare(lease, context);
       }

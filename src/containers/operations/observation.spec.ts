@@ -56,6 +56,9 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
     ipAddress: '10.0.0.2',
     runStartedAt,
     expiresAt: null,
+    lifetimeSeconds: null,
+    endAction: 'stop',
+    endsAt: null,
     autoStopSeconds: null,
     idleAction: null,
     autoDeleteSeconds: null,
@@ -182,8 +185,8 @@ describe('a paused row', () => {
   it('must keep its run, and count as used once it goes on', () => {
     const patchOf = (from: ContainerRow, seen: ObservedContainer): unknown =>
       outcomeOfObservation(from, seen, { death: null, policy: TERMS })?.patch;
-    expect(patchOf(row('running'), observed('paused'))).toEqual({ status: 'paused', statusReason: null });
-    const resumed = { status: 'running', statusReason: null, lastUsedAt: NOW };
+    expect(patchOf(row('running'), observed('paused'))).toEqual({ status: 'paused', statusReason: null, endsAt: null });
+    const resumed = { status: 'running', statusReason: null, lastUsedAt: NOW, endsAt: null };
     expect(patchOf(row('paused'), observed('running'))).toEqual(resumed);
   });
 });

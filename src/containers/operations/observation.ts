@@ -80,7 +80,7 @@ function started(row: ContainerRow, observed: ObservedContainer, policy: RunPoli
     status: 'running',
     statusReason: null,
     lastUsedAt: policy.now,
-    ...newRun(policy),
+    ...newRun(row, policy),
     ...seen(row, observed),
   };
   return { patch, events: [{ type: 'container_started', data: containerFacts({ ...row, ...patch }) }] };

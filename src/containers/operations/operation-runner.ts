@@ -322,6 +322,7 @@ const FAILED: Readonly<Record<Verb | Ending, ErrorCode>> = {
   move: 'move_failed',
   snapshot: 'snapshot_failed',
   expire: 'stop_failed',
+  lifetime: 'stop_failed',
   idle: 'stop_failed',
   suspend: 'stop_failed',
   idle_pause: 'pause_failed',

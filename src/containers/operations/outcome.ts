@@ -6,10 +6,11 @@ import {
   type DeletionReason,
   isUp,
   keptWith,
+  type PauseReason,
   type StopEnding,
   type StopReason,
 } from '../model/container.entity';
-import { NO_RUN } from '../policies/run-policy';
+import { lifetimeEnd, NO_RUN } from '../policies/run-policy';
 import type { ContainerPatch } from '../rows/container.repository';
 import type { StepResults } from './executor';
 
@@ -49,16 +50,25 @@ export function imageChange({ image }: StepResults): { image_changed?: true } {
   return image?.isChanged === true ? { image_changed: true } : {};
 }
 
-/** The outcome of a pause. The run goes on, with its end. @param reason if the pause was not requested */
-export function pausedOutcome(row: ContainerRow, reason: 'idle' | null = null): Outcome {
-  const patch: ContainerPatch = { status: 'paused', statusReason: reason };
+/**
+ * The outcome of a pause. The run goes on, with its end; its lifetime begins anew when it is resumed.
+ *
+ * @param reason if the pause was not requested
+ */
+export function pausedOutcome(row: ContainerRow, reason: PauseReason | null = null): Outcome {
+  const patch: ContainerPatch = { status: 'paused', statusReason: reason, endsAt: null };
   const data = { ...containerFacts({ ...row, ...patch }), ...(reason && { reason }) };
   return { patch, events: [{ type: 'container_paused', data }] };
 }
 
 /** The outcome of resuming a paused container, which counts as a use: otherwise it could be idle at once. */
 export function resumedOutcome(row: ContainerRow, now: Date): Outcome {
-  const patch: ContainerPatch = { status: 'running', statusReason: null, lastUsedAt: now };
+  const patch: ContainerPatch = {
+    status: 'running',
+    statusReason: null,
+    lastUsedAt: now,
+    endsAt: lifetimeEnd(row, now),
+  };
   return { patch, events: [{ type: 'container_resumed', data: containerFacts({ ...row, ...patch }) }] };
 }
 
@@ -88,6 +98,7 @@ export function stoppedOutcome(row: ContainerRow, ending: StopEnding | null = nu
 
 const ENDED: Readonly<Record<StopEnding, StopReason>> = {
   expire: 'session_expired',
+  lifetime: 'lifetime_over',
   idle: 'idle',
   suspend: 'user_suspended',
 };

@@ -1,5 +1,5 @@
 import { DomainError } from '../../errors';
-import { type ContainerRow, isUp } from '../model/container.entity';
+import { type ContainerRow, isUp, type PauseReason } from '../model/container.entity';
 import type { OperationDefinition } from './operation';
 import { NOTHING, pausedOutcome } from './outcome';
 import { stepsOnly } from './steps';
@@ -11,7 +11,7 @@ import { stepsOnly } from './steps';
  * @param reason if the pause was not requested
  * @throws DomainError `container_not_running`, `pause_failed`, `operation_in_progress`, `container_not_found`
  */
-export function pausing(reason: 'idle' | null = null): OperationDefinition<ContainerRow> {
+export function pausing(reason: PauseReason | null = null): OperationDefinition<ContainerRow> {
   return {
     verb: reason === null ? 'pause' : 'idle_pause',
     prepare: async (lease, { recovery }) => {

@@ -6,6 +6,7 @@ import { faultOfEnvironment, type SettingsPatch } from '../dto/requests';
 import type { ContainerRow } from '../model/container.entity';
 import { faultOfLabels } from '../model/labels';
 import { type AskedStart, faultOfStart, type StartCommand, startCommandOf } from '../model/start-command';
+import { lifetimeEnd } from '../policies/run-policy';
 import type { Environments, NewEnvironment } from '../rows/environments';
 import type { ContainerLimits } from './steps';
 
@@ -18,6 +19,9 @@ const PLAIN = [
   'idleAction',
   'autoDeleteSeconds',
   'autoStart',
+  'lifetimeSeconds',
+  'endAction',
+  'endsAt',
 ] as const satisfies readonly (keyof ContainerRow)[];
 
 /** The settings of a container after an update. `env`: absent if the variables stay. */
@@ -31,16 +35,22 @@ export function changesPlain(row: ContainerRow, wanted: Settings): boolean {
 /**
  * Applies a patch to the settings of a row.
  *
- * @param patch its network is the one to be enforced
+ * @param patch its network is the one to be enforced; its lifetime counts from `now`
  * @throws DomainError `invalid_parameters` if the merged settings are not valid; SecretsError
  */
-export function settingsAfter(row: ContainerRow, patch: SettingsPatch, environments: Environments): Settings {
+export function settingsAfter(
+  row: ContainerRow,
+  patch: SettingsPatch,
+  { environments, now }: { readonly environments: Environments; readonly now: Date },
+): Settings {
   const { labels, start } = row;
   const merged = mergedSettings(patch.isWhole ? NONE : { labels, start, env: () => environments.open(row) }, patch);
   if (merged.start) noteProgram(merged.start.command);
   const env = merged.env && environments.replacement(row.id, merged.env);
   const { auto_stop_seconds = row.autoStopSeconds, auto_delete_seconds = row.autoDeleteSeconds } = patch;
   const { idle_action = row.idleAction, auto_start = row.autoStart } = patch;
+  const { lifetime_seconds, end_action = row.endAction } = patch;
+  const lifetime = { lifetimeSeconds: lifetime_seconds === undefined ? row.lifetimeSeconds : lifetime_seconds };
   return {
     name: patch.name ?? row.name,
     memoryMb: patch.memory_mb ?? row.memoryMb,
@@ -51,6 +61,10 @@ export function settingsAfter(row: ContainerRow, patch: SettingsPatch, environme
     idleAction: idle_action,
     autoDeleteSeconds: auto_delete_seconds,
     autoStart: auto_start ?? false,
+    ...lifetime,
+    endAction: end_action ?? 'stop',
+    // A lifetime that is sent counts from now, even if it is the present one; without a run, from the next start.
+    endsAt: lifetime_seconds === undefined ? row.endsAt : row.status === 'running' ? lifetimeEnd(lifetime, now) : null,
     start: merged.start === undefined ? start : merged.start,
     labels: merged.labels ?? labels,
     // Equal variables count as absent.

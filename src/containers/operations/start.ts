@@ -104,7 +104,7 @@ export async function startedOutcome(
     return { patch: used, events: [] };
   }
   if (row.status === 'paused' && replacement.engineId === undefined) return resumedOutcome(row, policy.now);
-  const run = replacement.engineId === undefined ? newRun(policy) : resumedRun(row, policy);
+  const run = replacement.engineId === undefined ? newRun(row, policy) : resumedRun(row, policy);
   const patch: ContainerPatch = {
     status: 'running',
     statusReason: null,

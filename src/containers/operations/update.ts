@@ -7,6 +7,7 @@ import { isLayerWritten, type StepResults } from './executor';
 import type { Completed, OperationDefinition, OperationContext, PlannedOperation } from './operation';
 import type { OperationLease } from './operation-lease';
 import { NOTHING, type Outcome, replaced, replacementData, wasRestarted } from './outcome';
+import { lifetimeEnd } from '../policies/run-policy';
 import type { Recovery } from './recovery';
 import { changesPlain, settingsAfter, type Settings } from './settings';
 import {
@@ -53,9 +54,9 @@ export function updating(
   patch: SettingsPatch,
   tag?: Pick<TaggedRequest, 'assertConditions'>,
 ): OperationDefinition<Updated> {
-  const change = (row: ContainerRow, { environments }: OperationContext): Settings => {
+  const change = (row: ContainerRow, { environments, clock }: OperationContext): Settings => {
     tag?.assertConditions(settingsTag(row));
-    return settingsAfter(row, patch, environments);
+    return settingsAfter(row, patch, { environments, now: clock.now() });
   };
   return {
     verb: 'update',
@@ -73,8 +74,11 @@ export function updating(
       const wanted = change(lease.row, context);
       await lease.assertNameFree(wanted.name);
       if (isUp(lease.row.status)) await placement.reserve(lease, wanted);
+      // The lifetime of a paused container begins anew when it is resumed.
+      const endsAt = lease.row.status === 'paused' ? lifetimeEnd(wanted, clock.now()) : wanted.endsAt;
       await recovery.unpause(lease, clock.now());
-      return replace(lease, context, { wanted, moveTo: await volumes.destination(lease.row, wanted) });
+      const moveTo = await volumes.destination(lease.row, wanted);
+      return replace(lease, context, { wanted: { ...wanted, endsAt }, moveTo });
     },
     result: updated,
   };
@@ -249,6 +253,7 @@ export function updatedOutcome(
 ): Outcome {
   const { name, memoryMb, cpuShares, diskMb, network, labels, start, env } = wanted;
   const { autoStopSeconds, idleAction, autoDeleteSeconds, autoStart } = wanted;
+  const { lifetimeSeconds, endAction, endsAt } = wanted;
   const patch: ContainerPatch = {
     name,
     memoryMb,
@@ -261,6 +266,9 @@ export function updatedOutcome(
     idleAction,
     autoDeleteSeconds,
     autoStart,
+    lifetimeSeconds,
+    endAction,
+    endsAt,
     lastUsedAt: now,
     ...(env && { sealedEnv: env.sealed }),
     ...(results.volumeName !== undefined && { volumeName: results.volumeName }),

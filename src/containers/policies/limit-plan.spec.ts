@@ -28,6 +28,8 @@ const ROW = {
   runSince: at(40),
   expiresAt: at(160),
   expiryWarnedAt: null,
+  endAction: 'stop',
+  endsAt: null,
   autoStopSeconds: null,
   idleAction: null,
   idleWarnedAt: null,
@@ -39,7 +41,7 @@ const ROW = {
 const UNLIMITED = { ...ROW, expiresAt: null };
 const correct = (since: number, end: number | null): unknown => ({
   do: 'correct',
-  run: { runSince: at(since), expiresAt: end === null ? null : at(end), expiryWarnedAt: null },
+  run: { runSince: at(since), expiresAt: end === null ? null : at(end), expiryWarnedAt: null, endsAt: null },
 });
 const warn = (end: number, secondsLeft: number, reason = 'session_expired'): unknown => ({
   do: 'warn',
@@ -48,7 +50,7 @@ const warn = (end: number, secondsLeft: number, reason = 'session_expired'): unk
   expiresAt: at(end),
   secondsLeft,
 });
-const stop = (ending: 'expire' | 'idle' | 'suspend'): unknown => ({ do: 'stop', ending });
+const stop = (ending: 'expire' | 'lifetime' | 'idle' | 'suspend'): unknown => ({ do: 'stop', ending });
 
 describe('what the limits ask of a container that runs', () => {
   it.each<[string, Parameters<typeof planExpiry>[0], RunPolicy, unknown]>([
@@ -69,6 +71,21 @@ describe('what the limits ask of a container that runs', () => {
       { ...GUEST, now: at(130) },
       stop('expire'),
     ],
+    ['nothing a moment before its lifetime is over', { ...UNLIMITED, endsAt: new Date(100 * MINUTE + 1) }, PRO, null],
+    ['a stop once its lifetime is over', { ...UNLIMITED, endsAt: at(100) }, PRO, stop('lifetime')],
+    [
+      'a pause then, where it says so',
+      { ...UNLIMITED, endsAt: at(100), endAction: 'pause' },
+      PRO,
+      { do: 'pause', reason: 'lifetime_over' },
+    ],
+    [
+      'a deletion then, where it says so, also of a paused one',
+      { ...UNLIMITED, status: 'paused', endsAt: at(100), endAction: 'delete' },
+      PRO,
+      { do: 'delete', reason: 'lifetime_over' },
+    ],
+    ['the end of the session rather than that', { ...ROW, endsAt: at(100) }, { ...FREE, now: at(160) }, stop('expire')],
     ['a stop when it is unused for too long', UNLIMITED, { ...PRO, idleMs: 10 * MINUTE }, stop('idle')],
     ['a warning before that', UNLIMITED, { ...PRO, idleMs: 12 * MINUTE }, warn(102, 120, 'idle')],
     ['a warning half of a short time before', UNLIMITED, { ...PRO, idleMs: 20 * MINUTE }, warn(110, 600, 'idle')],
@@ -122,9 +139,19 @@ describe('what the limits ask of a container that is paused, or is to be', () =>
   const stopping = { idleAction: 'pause_then_stop' } as const;
 
   it.each<[string, Parameters<typeof planExpiry>[0], RunPolicy, unknown]>([
-    ['a pause where it says so', { ...UNLIMITED, autoStopSeconds: 600, idleAction: 'pause' }, PRO, { do: 'pause' }],
-    ['a pause where a stop follows', { ...UNLIMITED, autoStopSeconds: 600, ...stopping }, PRO, { do: 'pause' }],
-    ['a pause where its tier says so', UNLIMITED, { ...IDLE, idleAction: 'pause' }, { do: 'pause' }],
+    [
+      'a pause where it says so',
+      { ...UNLIMITED, autoStopSeconds: 600, idleAction: 'pause' },
+      PRO,
+      { do: 'pause', reason: 'idle' },
+    ],
+    [
+      'a pause where a stop follows',
+      { ...UNLIMITED, autoStopSeconds: 600, ...stopping },
+      PRO,
+      { do: 'pause', reason: 'idle' },
+    ],
+    ['a pause where its tier says so', UNLIMITED, { ...IDLE, idleAction: 'pause' }, { do: 'pause', reason: 'idle' }],
     ["a stop where its tier's limit is one", { ...UNLIMITED, idleAction: 'pause' }, IDLE, stop('idle')],
     [
       'a warning of the pause',

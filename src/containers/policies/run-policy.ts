@@ -7,7 +7,9 @@ import { DEFAULT_POOL, DEFAULT_PROCESSES, type IdleAction, keepsMore, type Tier,
 import {
   type ContainerRow,
   type DeletionReason,
+  type EndAction,
   isUp,
+  type PauseReason,
   type StopEnding,
   type StopReason,
 } from '../model/container.entity';
@@ -148,10 +150,10 @@ export interface RunPolicy {
 }
 
 /** A row's columns about its current run. */
-export type Run = Pick<ContainerRow, 'runSince' | 'expiresAt' | 'expiryWarnedAt'>;
+export type Run = Pick<ContainerRow, 'runSince' | 'expiresAt' | 'expiryWarnedAt' | 'endsAt'>;
 
 /** The columns of a container that does not run. */
-export const NO_RUN: Run = { runSince: null, expiresAt: null, expiryWarnedAt: null };
+export const NO_RUN: Run = { runSince: null, expiresAt: null, expiryWarnedAt: null, endsAt: null };
 
 /** When a run that counts from `since` must end; null: never. The end of a session ends even a run that just began. */
 export function runEnd({ sessionEnd, runMs }: Pick<RunPolicy, 'sessionEnd' | 'runMs'>, since: Date): Date | null {
@@ -159,20 +161,32 @@ export function runEnd({ sessionEnd, runMs }: Pick<RunPolicy, 'sessionEnd' | 'ru
   return runMs === null ? null : new Date(since.getTime() + runMs);
 }
 
+/** When a lifetime that begins at `since` is over; null: never. */
+export function lifetimeEnd({ lifetimeSeconds }: Pick<ContainerRow, 'lifetimeSeconds'>, since: Date): Date | null {
+  return lifetimeSeconds === null ? null : new Date(since.getTime() + lifetimeSeconds * 1000);
+}
+
 /** A run that starts now. */
-export function newRun(policy: RunPolicy): Run {
-  return { runSince: policy.now, expiresAt: runEnd(policy, policy.now), expiryWarnedAt: null };
+export function newRun(row: Pick<ContainerRow, 'lifetimeSeconds'>, policy: RunPolicy): Run {
+  const { now } = policy;
+  return { runSince: now, expiresAt: runEnd(policy, now), expiryWarnedAt: null, endsAt: lifetimeEnd(row, now) };
 }
 
 /**
  * The run of a recreated container. If the container was missing, the previous run continues unless its time is over.
- * Otherwise a broken host could extend a run for ever, and clients would see its end move for no reason.
+ * Otherwise a broken host could extend a run for ever, and clients would see its end move for no reason. A lifetime
+ * that does not count, as that of a paused container, begins now.
  */
-export function resumedRun(row: Pick<ContainerRow, 'status' | 'statusReason' | keyof Run>, policy: RunPolicy): Run {
-  const { runSince, expiresAt, expiryWarnedAt } = row;
+export function resumedRun(
+  row: Pick<ContainerRow, 'status' | 'statusReason' | 'lifetimeSeconds' | keyof Run>,
+  policy: RunPolicy,
+): Run {
+  const { runSince, expiresAt, expiryWarnedAt, endsAt } = row;
   const vanished = isUp(row.status) || (row.status === 'stopped' && row.statusReason === 'missing');
-  const over = expiresAt !== null && expiresAt <= policy.now;
-  return vanished && runSince !== null && !over ? { runSince, expiresAt, expiryWarnedAt } : newRun(policy);
+  const over = [expiresAt, endsAt].some((end) => end !== null && end <= policy.now);
+  return vanished && runSince !== null && !over
+    ? { runSince, expiresAt, expiryWarnedAt, endsAt: endsAt ?? lifetimeEnd(row, policy.now) }
+    : newRun(row, policy);
 }
 
 /** A stop, pause or deletion that is near, and of which the user has to be warned. */
@@ -186,7 +200,7 @@ export interface Warning {
 /** The action that the user's policy requires for a container. */
 type ExpiryAction =
   | { readonly do: 'stop'; readonly ending: StopEnding }
-  | { readonly do: 'pause' }
+  | { readonly do: 'pause'; readonly reason: PauseReason }
   | { readonly do: 'delete'; readonly reason: DeletionReason }
   /** The row's end does not match the policy, such as after a change of tier: it is missing, superfluous or wrong. */
   | { readonly do: 'correct'; readonly run: Run }
@@ -196,6 +210,7 @@ type ExpiringRow = Pick<
   ContainerRow,
   | 'status'
   | 'lastUsedAt'
+  | 'endAction'
   | 'autoStopSeconds'
   | 'idleAction'
   | 'idleWarnedAt'
@@ -225,12 +240,13 @@ function planStop(row: ExpiringRow, policy: RunPolicy): ExpiryAction | null {
   const since = row.expiresAt === null || row.runSince === null ? policy.now : row.runSince;
   const expiresAt = runEnd(policy, since);
   if (expiresAt?.getTime() !== row.expiresAt?.getTime()) {
-    return { do: 'correct', run: { runSince: since, expiresAt, expiryWarnedAt: null } };
+    return { do: 'correct', run: { runSince: since, expiresAt, expiryWarnedAt: null, endsAt: row.endsAt } };
   }
   if (expiresAt !== null && expiresAt.getTime() <= now) return { do: 'stop', ending: 'expire' };
+  if (row.endsAt !== null && row.endsAt.getTime() <= now) return AT_LIFETIME_END[row.endAction];
   const idle = idleEnd(row, policy);
   if (idle !== null && idle.at <= now)
-    return idle.action === 'pause' ? { do: 'pause' } : { do: 'stop', ending: 'idle' };
+    return idle.action === 'pause' ? { do: 'pause', reason: 'idle' } : { do: 'stop', ending: 'idle' };
   const isNear = expiresAt !== null && now >= expiresAt.getTime() - policy.stopWarningMs;
   if (isNear && row.expiryWarnedAt === null && policy.stopWarningMs > 0) {
     return warning({ action: 'stop', reason: 'session_expired', at: expiresAt }, policy);
@@ -240,6 +256,12 @@ function planStop(row: ExpiringRow, policy: RunPolicy): ExpiryAction | null {
   if (now < idleWarningAt || (row.idleWarnedAt?.getTime() ?? 0) >= idleWarningAt) return null;
   return warning({ action: idle.action, reason: 'idle', at: new Date(idle.at) }, policy);
 }
+
+const AT_LIFETIME_END: Readonly<Record<EndAction, ExpiryAction>> = {
+  stop: { do: 'stop', ending: 'lifetime' },
+  pause: { do: 'pause', reason: 'lifetime_over' },
+  delete: { do: 'delete', reason: 'lifetime_over' },
+};
 
 /**
  * When a container is stopped or paused as idle: a running one after its idle time without use; a paused one, only with

@@ -151,6 +151,7 @@ export async function recoverAbandoned(operations: OperationRunner, row: Contain
     case 'delete':
       return operations.runAbandoned(row, deleting());
     case 'expire':
+    case 'lifetime':
     case 'idle':
     case 'suspend':
     case 'auto_delete':

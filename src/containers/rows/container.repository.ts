@@ -35,9 +35,12 @@ import { SingleStatementWriter } from './single-statement-writer';
 import { startAfter, type StartColumns } from './start-command-runs';
 import { NoSlotError, WarmSlots } from './warm-slots';
 
+const LIFETIME_END = 'container.expire';
+
 /** Audit actions of stops that Berth performs without a request, by the reason in the event. */
 const STOPS = {
-  session_expired: 'container.expire',
+  session_expired: LIFETIME_END,
+  lifetime_over: LIFETIME_END,
   idle: 'container.stop_idle',
   user_suspended: 'container.stop_suspended',
 } as const;
@@ -55,8 +58,9 @@ function systemActions(
   const subject = { subjectUserId: userId, containerId: id };
   return events.flatMap((event): SystemAct[] => {
     if (event.type === 'container_deleted' && event.data.reason !== undefined)
-      return [{ action: DELETION, ...subject }];
-    if (event.type === 'container_paused' && event.data.reason !== undefined) return [{ action: PAUSE, ...subject }];
+      return [{ action: event.data.reason === 'lifetime_over' ? LIFETIME_END : DELETION, ...subject }];
+    if (event.type === 'container_paused' && event.data.reason !== undefined)
+      return [{ action: event.data.reason === 'lifetime_over' ? LIFETIME_END : PAUSE, ...subject }];
     const reason = event.type === 'container_stopped' ? event.data.reason : undefined;
     return isActed(reason) ? [{ action: STOPS[reason], ...subject }] : [];
   });

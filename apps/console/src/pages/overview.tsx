@@ -285,6 +285,20 @@ function Details({ container }: { readonly container: Container }): JSX.Element 
             <dd>{at(container.expires_at)}</dd>
           </>
         )}
+        {container.lifetime_seconds != null && container.end_action && (
+          <>
+            <dt>{words.lifetime}</dt>
+            <dd title={container.ends_at ? at(container.ends_at) : undefined}>
+              {words.lifetimeEnds({
+                action: container.end_action,
+                left: container.ends_at
+                  ? duration(Math.max(1, (Date.parse(container.ends_at) - now.value) / 1000))
+                  : null,
+                whole: duration(container.lifetime_seconds),
+              })}
+            </dd>
+          </>
+        )}
         <dt>{words.unused}</dt>
         <dd>
           {words.unusedActions({

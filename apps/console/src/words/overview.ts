@@ -1,4 +1,4 @@
-import type { IdleAction } from '@berth/client';
+import type { ContainerView, IdleAction } from '@berth/client';
 
 interface Unused {
   /** Until it is stopped or paused; null: never. */
@@ -8,6 +8,13 @@ interface Unused {
   readonly deletion: string | null;
 }
 
+interface LifetimeWords {
+  readonly action: ContainerView['end_action'];
+  readonly left: string | null;
+  readonly whole: string;
+}
+
+const AT_END = { stop: 'Stops', pause: 'Is paused', delete: 'Is deleted' } as const;
 const WHEN_IDLE = { stop: 'Stops', pause_then_stop: 'Is paused, and stopped later,', pause: 'Is paused' } as const;
 
 /** The texts of a container's overview. */
@@ -64,6 +71,10 @@ export const overviewWords = {
     networks: { internet: 'Internet', none: 'None' },
     use: 'Use',
     ends: 'Ends',
+    lifetime: 'Lifetime',
+    /** `left` until the end, or null while it does not count; `whole` is that of each run. */
+    lifetimeEnds: ({ action, left, whole }: LifetimeWords) =>
+      left === null ? `${AT_END[action]} ${whole} after the next start` : `${AT_END[action]} in ${left}`,
     unused: 'When unused',
     unusedActions: ({ idle, action, deletion }: Unused) => {
       const first = idle === null ? 'Keeps running' : `${WHEN_IDLE[action]} after ${idle}`;
