@@ -9,12 +9,14 @@ const MOST_BYTES = 1_000_000;
 const call: FilesCall = { engineId: 'id', signal: new AbortController().signal };
 const path = (text: string): Buffer => Buffer.from(`/home/user/${text}`);
 
+let over: AbortController;
 let memory: ContainerFiles;
 let files: SimulatedFiles;
 
 beforeEach(async () => {
+  over = new AbortController();
   memory = new ContainerFiles({ maxBytes: MOST_BYTES, mayGrow: () => true, onChange: () => undefined });
-  files = new SimulatedFiles(() => Promise.resolve(memory), MOST_BYTES);
+  files = new SimulatedFiles(() => Promise.resolve(memory), MOST_BYTES, () => over.signal);
   await memory.begin('id', { programs: [], layer: '' });
 });
 
