@@ -141,7 +141,11 @@ export class ContainerFiles extends InMemoryFs {
     const [at, to] = [String(first), String(second)];
     if (name === 'rm') return (await this.exists(at)) ? [['remove', at]] : [];
     if (name === 'chmod' || name === 'utimes') return [['chmod', at]];
-    if (name === 'mv') return [['rename', at], ['create', to]];
+    if (name === 'mv')
+      return [
+        ['rename', at],
+        ['create', to],
+      ];
     const target = name === 'cp' || name === 'link' || name === 'symlink' ? to : at;
     const changes: [FileChange['type'], string][] = [];
     for (let path = target; path !== '/' && !(await this.exists(path)); path = posix.dirname(path)) {

@@ -16,7 +16,11 @@ let files: SimulatedFiles;
 beforeEach(async () => {
   over = new AbortController();
   memory = new ContainerFiles({ maxBytes: MOST_BYTES, mayGrow: () => true, onChange: () => undefined });
-  files = new SimulatedFiles(() => Promise.resolve(memory), MOST_BYTES, () => over.signal);
+  files = new SimulatedFiles(
+    () => Promise.resolve(memory),
+    MOST_BYTES,
+    () => over.signal,
+  );
   await memory.begin('id', { programs: [], layer: '' });
 });
 

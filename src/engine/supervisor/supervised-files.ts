@@ -99,7 +99,9 @@ const change = z.union([
   z
     .object({ path: wireBytes.refine(isBelow), change: z.enum(Object.keys(CHANGES) as (keyof typeof CHANGES)[]) })
     .transform((wire): FileChange => ({ type: CHANGES[wire.change], path: wire.path })),
-  z.object({ change: z.literal('overflow') }).transform((): FileChange => ({ type: 'overflow', path: Buffer.alloc(0) })),
+  z
+    .object({ change: z.literal('overflow') })
+    .transform((): FileChange => ({ type: 'overflow', path: Buffer.alloc(0) })),
 ]);
 
 const searched = z.object({ complete: z.boolean() });
@@ -335,17 +337,17 @@ export class SupervisedFiles implements EngineFiles {
       throw error;
     }
     const rows = changesOf(operation, call.signal);
-    return {
+    const changes: AsyncIterableIterator<readonly FileChange[]> = {
       next: () => rows.next(),
       // A generator that has not begun runs none of its own code at its end.
       return: async () => {
         operation.end();
-        return rows.return();
+        await rows.return();
+        return { value: undefined, done: true };
       },
-      [Symbol.asyncIterator]() {
-        return this;
-      },
+      [Symbol.asyncIterator]: () => changes,
     };
+    return changes;
   }
 
   private ask<T>(call: FilesCall, request: SupervisorRequest, shape: Shape<T>, ms?: number): Promise<T> {
