@@ -103,6 +103,7 @@ export class ContainerFiles extends InMemoryFs {
   isUnsaved = false;
   /** Called with every change of a path, at least once; while there are any. */
   readonly listeners = new Set<(type: FileChange['type'], path: string) => void>();
+  private isMoving = false;
   /** The container that the files outside of the data volume are of. */
   private container: string | null = null;
   /** Those of every image, as {@link outside} returns them. */
@@ -121,8 +122,15 @@ export class ContainerFiles extends InMemoryFs {
         if (name !== 'rm' && name !== 'mv' && !options.mayGrow()) throw new Error('ENOSPC: no space left on device');
         for (const at of files) args[at] = await this.file(String(args[at]));
         for (const at of entries) args[at] = await this.entry(String(args[at]));
-        const told = this.listeners.size === 0 ? [] : await this.changesOf(name as keyof typeof CHANGES, args);
-        await change(...args);
+        const isTold = this.listeners.size > 0 && !this.isMoving;
+        const told = isTold ? await this.changesOf(name as keyof typeof CHANGES, args) : [];
+        // The library moves by these calls, too: it copies and removes.
+        if (name === 'mv') this.isMoving = true;
+        try {
+          await change(...args);
+        } finally {
+          if (name === 'mv') this.isMoving = false;
+        }
         for (const listener of this.listeners) for (const [type, path] of told) listener(type, path);
         if (String(args[0]).startsWith('/proc/')) return;
         this.isUnsaved = true;

@@ -155,13 +155,14 @@ describe('the files of a simulated container', () => {
       return lines;
     };
     const moved = ['rename below', 'create b'];
-    expect(await told(flat)).toEqual(moved);
+    expect(await told(flat)).toEqual([...moved, 'remove b']);
     expect((await told(all)).filter((each, at, lines) => each !== lines[at - 1])).toEqual([
       'create below/new',
       'create below/new/f',
       'write below/new/f',
       'chmod below/new/f',
       ...moved,
+      ...['remove b/new/f', 'remove b/new', 'remove b'],
     ]);
     expect((await ended.next()).value).toContainEqual({ type: 'remove', path: Buffer.from('w') });
     for (let index = 0; index < 1100; index += 1)
