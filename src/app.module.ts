@@ -15,6 +15,7 @@ import { HealthModule } from './health';
 import { HttpModule } from './http';
 import { ImagesModule } from './images';
 import { LoggingModule } from './logging';
+import { McpModule } from './mcp';
 import { MetricsModule } from './metrics';
 import { PreviewsModule } from './previews';
 import { RateLimitsModule } from './rate-limits';
@@ -56,6 +57,7 @@ export class AppModule {
         PreviewsModule,
         SshModule,
         E2bModule,
+        McpModule,
         AdminModule,
         HealthModule,
       ],

@@ -10,6 +10,7 @@ import { takeApiKeys } from './e2b';
 import { BerthIoAdapter } from './events';
 import { createHttpAdapter, setUpHttp } from './http';
 import { createLogger, NestLogger } from './logging';
+import { setUpMcp } from './mcp';
 import { setUpHttpMetrics } from './metrics';
 import { setUpRateLimits } from './rate-limits';
 import { setUpTracing } from './tracing';
@@ -25,6 +26,7 @@ export function setUpApp(app: NestFastifyApplication): void {
     setUpRateLimits(app);
   });
   guardBeforeBodies(app);
+  setUpMcp(app);
   setUpConsole(app);
   app.useWebSocketAdapter(new BerthIoAdapter(app, app.get<Config>(CONFIG)));
 }

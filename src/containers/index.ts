@@ -8,6 +8,7 @@ export { ContainersService } from './containers.service';
 export { ApiContainerById } from './dto/openapi';
 export {
   AsSent,
+  CreateContainerDto,
   DeleteContainerDto,
   EnvironmentProperty,
   faultOfEnvironment,
@@ -36,6 +37,7 @@ export { SandboxProver } from './sandbox-prover';
 export { SweepReport } from './reconcile/reconcile-stats';
 export { WarmPool, WarmPoolEmptiedView, WarmPoolView } from './warm/warm-pool';
 export { Forks } from './creation/forks';
+export { ForkContainerDto } from './dto/snapshots';
 export { PutTemplateDto, TemplateDeletedView, TemplateListView, TemplatePutView, TemplateView } from './dto/templates';
 export { TemplatesService } from './templates.service';
 export { AnySnapshotView, SnapshotDeletedView } from './dto/snapshots';

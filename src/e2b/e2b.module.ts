@@ -12,11 +12,11 @@ import { SandboxAccess } from './sandbox-access';
 import { EnvdController } from './envd/envd.controller';
 import { EnvdGuard } from './envd/envd.guard';
 import { FileUploads } from './envd/file-uploads';
-import { FileWatches } from './envd/file-watches';
+import { DirectoryWatches } from './env./directory-watches';
 import { FilesystemService } from './envd/filesystem-service';
 import { ProcessService } from './envd/process-service';
 
-const ENVD = [EnvdGuard, FileUploads, FileWatches, FilesystemService, ProcessService];
+const ENVD = [EnvdGuard, FileUploads, DirectoryWatches, FilesystemService, ProcessService];
 
 /** Sandboxes for programs that are written for E2B: its control API, and what it serves of each sandbox. */
 @Module({

@@ -76,6 +76,9 @@ function enableCors(app: NestFastifyApplication, origins: readonly string[]): vo
       'if-none-match',
       'if-range',
       'last-event-id',
+      'mcp-method',
+      'mcp-name',
+      'mcp-protocol-version',
       'range',
       'x-request-id',
     ],
@@ -211,8 +214,16 @@ function onRequest(draining: Draining, hosts: AllowedHosts, routes: RouteRegistr
   };
 }
 
-/** Routes outside `/api`: for probes and collectors, and those of E2B's clients. */
-const OUTSIDE_API = ['health/live', 'health/ready', 'metrics', 'e2b/*path'];
+/** Routes outside `/api`: for probes and collectors, and those whose paths others give. */
+const OUTSIDE_API = [
+  'health/live',
+  'health/ready',
+  'metrics',
+  'mcp',
+  'e2b/*path',
+  '.well-known/oauth-protected-resource',
+  '.well-known/oauth-protected-resource/mcp',
+];
 
 /** Puts all routes below `/api`, except {@link OUTSIDE_API}. */
 export function prefixRoutes(app: INestApplication): void {

@@ -39,8 +39,14 @@ export const FIRST_LINE = Symbol('the class of the first line of a body');
  * @param options firstLine: the class of the JSON at the start of the body, for the OpenAPI document; gzip: the handler
  *   decodes a body of this coding
  */
-export const StreamsBody = ({ firstLine, gzip }: { readonly firstLine?: Type; readonly gzip?: true } = {}): MethodDecorator =>
-  applyDecorators(RouteConfig({ streamsBody: true, ...(gzip && { takesGzip: true }) }), SetMetadata(FIRST_LINE, firstLine));
+export const StreamsBody = ({
+  firstLine,
+  gzip,
+}: { readonly firstLine?: Type; readonly gzip?: true } = {}): MethodDecorator =>
+  applyDecorators(
+    RouteConfig({ streamsBody: true, ...(gzip && { takesGzip: true }) }),
+    SetMetadata(FIRST_LINE, firstLine),
+  );
 
 /** Adds the parser of streamed bodies. Call it before any route is added. */
 export function passStreamedBodies(fastify: FastifyInstance): void {

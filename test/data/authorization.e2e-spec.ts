@@ -31,6 +31,10 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'GET /health/live': { scope: 'public' },
   'GET /health/ready': { scope: 'public' },
   'GET /metrics': { scope: 'public' },
+  'GET /.well-known/oauth-protected-resource': { scope: 'public' },
+  'GET /.well-known/oauth-protected-resource/mcp': { scope: 'public' },
+  // Each of its tools asks for a scope of its own: mcp.e2e-spec.ts.
+  'POST /mcp': { scope: 'read', body: { jsonrpc: '2.0', id: 1, method: 'ping' } },
   'GET /api/openapi.json': { scope: 'public' },
   'GET /api/asyncapi.json': { scope: 'public' },
   'GET /api/docs': { scope: 'public' },
@@ -112,6 +116,7 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'DELETE /api/containers/:id/files': { scope: 'exec', id: 'container' },
   'GET /api/containers/:id/files/list': { scope: 'exec', id: 'container' },
   'GET /api/containers/:id/files/search': { scope: 'exec', id: 'container' },
+  'GET /api/containers/:id/files/watch': { scope: 'exec', id: 'container' },
   'POST /api/containers/:id/files/links': { scope: 'exec', id: 'container' },
   // The link in its query is the proof: test/unit/file-links.spec.ts.
   'GET /api/containers/:id/files/linked': { scope: 'public' },
@@ -265,7 +270,9 @@ describe('authorization', () => {
       const answer = await call(route, await headers(), id ? idOf(id) : '', body);
       expect(answer.status).toBe(401);
       const error = /no token|another scheme/.test(what) ? '' : ', error="invalid_token"';
-      expect(answer.headers.get('www-authenticate')).toBe(`Bearer realm="berth"${error}`);
+      const metadata = `, resource_metadata="${berth.url}/.well-known/oauth-protected-resource/mcp"`;
+      const challenge = `Bearer realm="berth"${error}${route === 'POST /mcp' ? metadata : ''}`;
+      expect(answer.headers.get('www-authenticate')).toBe(challenge);
       expect(await answer.json()).toEqual({
         error: 'unauthorized',
         code: 'unauthorized',
@@ -436,5 +443,5 @@ function withQuery(route: string): string {
   if (route.endsWith('snapshots/:id/wait')) return route;
   if (route.endsWith('/wait')) return `${route}?status=running&timeout=0`;
   if (route.endsWith('/files/search')) return `${route}?path=/tmp&name=x`;
-  return /\/(files|files\/links|list|archive)$/.test(route) ? `${route}?path=/tmp/x` : route;
+  return /\/(files|files\/links|list|archive|files\/watch)$/.test(route) ? `${route}?path=/tmp/x` : route;
 }

@@ -8,6 +8,7 @@ import {
   type EngineFiles,
   FILE_TYPE,
   type FileAttributes,
+  type FileChange,
   type FileContent,
   type FileErrorCode,
   type FilesCall,
@@ -31,6 +32,8 @@ const CODES: Partial<Record<Errno['code'], FileErrorCode>> = {
 };
 
 const BLOCK = 4096;
+/** Changes that wait for a watch's reader. */
+const MOST_UNTOLD = 1000;
 const USUAL_MODE = 0o644;
 
 /**
@@ -38,13 +41,18 @@ const USUAL_MODE = 0o644;
  * {@link EngineFiles} are documented there.
  */
 export class SimulatedFiles implements EngineFiles {
+  /** Settled when the last file is written. */
+  private last: Promise<unknown> = Promise.resolve();
+
   /**
    * @param of the files of a running container. @throws EngineError if it does not run
    * @param mostBytes of a volume
+   * @param overOf aborts when the container ends. @throws EngineError if it does not run
    */
   constructor(
     private readonly of: (engineId: string) => Promise<ContainerFiles>,
     private readonly mostBytes: number,
+    private readonly overOf: (engineId: string) => AbortSignal,
   ) {}
 
   stat(call: FilesCall, path: Buffer, { follow }: { readonly follow: boolean }): Promise<FileAttributes> {
@@ -79,13 +87,25 @@ export class SimulatedFiles implements EngineFiles {
       if (before && isDirectory(before)) throw new Errno('EISDIR');
       const content = await this.contentOf(file);
       if (file.length !== undefined && content.length !== file.length) throw new EngineError('tools_failed', 'cut off');
-      const now = await present(files, target);
-      if (file.decide && now?.version !== before?.version) throw refused();
-      await files.mkdir(posix.dirname(target), { recursive: true });
-      await files.writeFile(target, content);
-      if (!now) await files.chmod(target, USUAL_MODE);
-      return { became: now ? 'replaced' : 'created', at, attributes: await stateOf(files, target) };
+      return this.inTurn(async () => {
+        const now = await present(files, target);
+        if (file.decide && now?.version !== before?.version) throw refused();
+        await files.mkdir(posix.dirname(target), { recursive: true });
+        await files.writeFile(target, content);
+        if (!now) await files.chmod(target, USUAL_MODE);
+        // Times have milliseconds here: another content of the same size must not be the same version.
+        const later = new Date(Math.max(Date.now(), Number(now?.version.split('-')[1] ?? 0) + 1));
+        await files.utimes(target, later, later);
+        return { became: now ? 'replaced' : 'created', at, attributes: await stateOf(files, target) } as const;
+      });
     });
+  }
+
+  /** Runs `work` after what was given before: of two conditional writes at once, the second one sees the first. */
+  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.last.then(work);
+    this.last = turn.catch(() => undefined);
+    return turn;
   }
 
   list(call: FilesCall, path: Buffer, take: (name: string, attributes: FileAttributes) => void): Promise<void> {
@@ -327,6 +347,18 @@ export class SimulatedFiles implements EngineFiles {
     });
   }
 
+  watch(
+    call: FilesCall,
+    path: Buffer,
+    { recursive }: { readonly recursive: boolean },
+  ): Promise<AsyncIterableIterator<readonly FileChange[]>> {
+    return this.in(call, async (files) => {
+      if (!isDirectory(await stateOf(files, path.toString()))) throw new Errno('ENOTDIR');
+      const top = await files.realpath(path.toString());
+      return new SimulatedWatch(files, { top, recursive, signals: [call.signal, this.overOf(call.engineId)] });
+    });
+  }
+
   /** @throws EngineError */
   private async in<T>({ engineId, signal }: FilesCall, work: (files: ContainerFiles) => Promise<T>): Promise<T> {
     signal.throwIfAborted();
@@ -360,6 +392,78 @@ export class SimulatedFiles implements EngineFiles {
     const whole = Buffer.alloc(size);
     whole.set(before.subarray(0, size));
     return whole;
+  }
+}
+
+/** The changes below a directory, until it is gone, the call is over or the container has ended. */
+class SimulatedWatch implements AsyncIterableIterator<readonly FileChange[]> {
+  private untold: FileChange[] = [];
+  private isOver = false;
+  private fault: unknown;
+  private wake = (): void => undefined;
+  private readonly prefix: string;
+  private readonly removeListeners: () => void;
+
+  constructor(
+    files: ContainerFiles,
+    private readonly options: {
+      readonly top: string;
+      readonly recursive: boolean;
+      readonly signals: readonly [call: AbortSignal, container: AbortSignal];
+    },
+  ) {
+    const { top, signals } = options;
+    const [call, container] = signals;
+    this.prefix = top === '/' ? '/' : `${top}/`;
+    const onCallOver = (): void => this.end(call.reason);
+    const onContainerOver = (): void => this.end(new EngineError('container_not_running', 'the container has ended'));
+    const onChange = (type: FileChange['type'], path: string): void => this.take(type, path);
+    files.listeners.add(onChange);
+    call.addEventListener('abort', onCallOver, { once: true });
+    container.addEventListener('abort', onContainerOver, { once: true });
+    this.removeListeners = () => {
+      files.listeners.delete(onChange);
+      call.removeEventListener('abort', onCallOver);
+      container.removeEventListener('abort', onContainerOver);
+    };
+    if (call.aborted) onCallOver();
+    else if (container.aborted) onContainerOver();
+  }
+
+  async next(): Promise<IteratorResult<readonly FileChange[], undefined>> {
+    while (this.untold.length === 0 && !this.isOver) await new Promise<void>((resolve) => (this.wake = resolve));
+    if (this.untold.length > 0) return { value: this.untold.splice(0) };
+    if (this.fault !== undefined) throw this.fault;
+    return { value: undefined, done: true };
+  }
+
+  return(): Promise<IteratorResult<readonly FileChange[], undefined>> {
+    this.untold = [];
+    this.end();
+    return Promise.resolve({ value: undefined, done: true });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  private take(type: FileChange['type'], path: string): void {
+    const isGone = type === 'remove' || type === 'rename';
+    if (isGone && this.prefix.startsWith(`${path}/`)) this.end();
+    if (!path.startsWith(this.prefix)) return;
+    const below = path.slice(this.prefix.length);
+    if (!this.options.recursive && below.includes('/')) return;
+    if (this.untold.length < MOST_UNTOLD) this.untold.push({ type, path: Buffer.from(below) });
+    else if (this.untold.length === MOST_UNTOLD) this.untold.push({ type: 'overflow', path: Buffer.alloc(0) });
+    this.wake();
+  }
+
+  private end(fault?: unknown): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.fault = fault;
+    this.removeListeners();
+    this.wake();
   }
 }
 

@@ -6,7 +6,7 @@ import { DomainError, invalidParameters } from '../../errors';
 import { ContainerPath, FilesService } from '../../sandbox';
 import { Accounts, homeOf } from './accounts';
 import { callOf, type EnvdCall } from './envd-call';
-import { FileWatches } from './file-watches';
+import { DirectoryWatches } from './directory-watches';
 import { type EntryInfoSchema, FileType, type Filesystem } from './generated/filesystem_pb';
 
 type Entry = MessageInitShape<typeof EntryInfoSchema>;
@@ -22,7 +22,7 @@ const MODE_BITS = 0o7777;
 export class FilesystemService {
   constructor(
     private readonly files: FilesService,
-    private readonly watches: FileWatches,
+    private readonly watches: DirectoryWatches,
   ) {}
 
   /** The handlers of the Connect service. All throw {@link DomainError}. */

@@ -51,7 +51,7 @@ const TYPES: Readonly<Record<Exclude<FileChange['type'], 'overflow'>, EventType>
 
 /** Watches of directories: as streams, and as watchers of this server process that clients ask for their events. */
 @Injectable()
-export class FileWatches implements OnModuleDestroy {
+export class DirectoryWatches implements OnModuleDestroy {
   private readonly watchers = new Map<string, Watcher>();
   private readonly open: ConnectionGroup;
 
@@ -93,7 +93,7 @@ export class FileWatches implements OnModuleDestroy {
   async create(watch: Watch): Promise<string> {
     const { containerId } = watch.call;
     const own = [...this.watchers.values()].filter((each) => each.containerId === containerId);
-    if (own.length >= MOST_WATCHERS) throw new DomainError('too_many_transfers', { fields: { limit: MOST_WATCHERS } });
+    if (own.length >= MOST_WATCHERS) throw new DomainError('too_many_watches', { fields: { limit: MOST_WATCHERS } });
     const id = randomUUID();
     const end = new AbortController();
     const idle = setTimeout(() => this.end(id), IDLE_MS).unref();
