@@ -6,7 +6,7 @@ import { CHANNELS } from './channels';
 import { Config, CONFIG } from './config';
 import { setUpConsole } from './console';
 import { SandboxProver } from './containers';
-import { takeApiKeys } from './e2b';
+import { passSandboxPorts, takeApiKeys } from './e2b';
 import { BerthIoAdapter } from './events';
 import { createHttpAdapter, setUpHttp } from './http';
 import { createLogger, NestLogger } from './logging';
@@ -24,6 +24,7 @@ export function setUpApp(app: NestFastifyApplication): void {
     takeApiKeys(app);
     setUpHttpMetrics(app);
     setUpRateLimits(app);
+    passSandboxPorts(app);
   });
   guardBeforeBodies(app);
   setUpMcp(app);

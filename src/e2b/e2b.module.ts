@@ -3,6 +3,7 @@ import { AuditModule } from '../audit';
 import { AuthModule } from '../auth';
 import { ContainersModule } from '../containers';
 import { ImagesModule } from '../images';
+import { PreviewsModule } from '../previews';
 import { RateLimitsModule } from '../rate-limits';
 import { SandboxModule } from '../sandbox';
 import { SecretsModule } from '../secrets';
@@ -15,12 +16,22 @@ import { FileUploads } from './envd/file-uploads';
 import { DirectoryWatches } from './env./directory-watches';
 import { FilesystemService } from './envd/filesystem-service';
 import { ProcessService } from './envd/process-service';
+import { SandboxPorts } from './envd/sandbox-ports';
 
-const ENVD = [EnvdGuard, FileUploads, DirectoryWatches, FilesystemService, ProcessService];
+const ENVD = [EnvdGuard, FileUploads, DirectoryWatches, FilesystemService, ProcessService, SandboxPorts];
 
 /** Sandboxes for programs that are written for E2B: its control API, and what it serves of each sandbox. */
 @Module({
-  imports: [AuditModule, AuthModule, ContainersModule, ImagesModule, RateLimitsModule, SandboxModule, SecretsModule],
+  imports: [
+    AuditModule,
+    AuthModule,
+    ContainersModule,
+    ImagesModule,
+    PreviewsModule,
+    RateLimitsModule,
+    SandboxModule,
+    SecretsModule,
+  ],
   controllers: [E2bController, EnvdController],
   providers: [E2bSandboxes, SandboxAccess, ...ENVD],
   exports: [SandboxAccess],

@@ -15,6 +15,8 @@ type Query = Readonly<Record<string, unknown>>;
 /** The headers by which E2B's clients say which sandbox, and which port of it, a request is for. */
 export const SANDBOX_HEADER = 'e2b-sandbox-id';
 export const PORT_HEADER = 'e2b-sandbox-port';
+/** The header with the secret of a sandbox. */
+export const SECRET_HEADER = 'x-access-token';
 
 /** What a signature is for, by the route's method. */
 const OPERATIONS: Readonly<Record<string, string>> = { GET: 'read', HEAD: 'read', POST: 'write' };
@@ -48,19 +50,28 @@ export class EnvdGuard implements CanActivate {
   }
 
   /** Opens the sandbox that a request names, if it has its secret. @throws DomainError */
-  async open(request: FastifyRequest): Promise<OpenedSandbox> {
+  private async open(request: FastifyRequest): Promise<OpenedSandbox> {
     const { headers, ip } = request;
     const id = headers[SANDBOX_HEADER];
     if (typeof id !== 'string') throw missing(SANDBOX_HEADER);
-    const token = headers['x-access-token'];
+    const token = headers[SECRET_HEADER];
     const query = request.query as Query;
     const isSigned = token === undefined && typeof query['signature'] === 'string';
-    const credential = isSigned ? `${id}:${String(query['signature'])}` : `${id}:${String(token)}`;
-    const open = (): Promise<OpenedSandbox> => {
-      if (!isSigned) return this.access.open(id, typeof token === 'string' ? token : undefined);
-      return this.access.openBy(id, (secret) => this.isSigned(request, query, secret));
-    };
-    return this.refused.guard(open, { address: addressKey(ip), credential });
+    if (!isSigned) return this.openBySecret(id, token, ip);
+    const open = (): Promise<OpenedSandbox> =>
+      this.access.openBy(id, (secret) => this.isSigned(request, query, secret));
+    return this.refused.guard(open, { address: addressKey(ip), credential: `${id}:${String(query['signature'])}` });
+  }
+
+  /**
+   * Opens a sandbox by the secret in a header. An address may not guess without end.
+   *
+   * @throws DomainError as {@link SandboxAccess.open}; `rate_limit_exceeded`
+   */
+  openBySecret(id: string, secret: string | readonly string[] | undefined, address: string): Promise<OpenedSandbox> {
+    const token = typeof secret === 'string' ? secret : undefined;
+    const open = (): Promise<OpenedSandbox> => this.access.open(id, token);
+    return this.refused.guard(open, { address: addressKey(address), credential: `${id}:${token ?? ''}` });
   }
 
   /**
