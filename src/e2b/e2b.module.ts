@@ -13,7 +13,7 @@ import { SandboxAccess } from './sandbox-access';
 import { EnvdController } from './envd/envd.controller';
 import { EnvdGuard } from './envd/envd.guard';
 import { FileUploads } from './envd/file-uploads';
-import { DirectoryWatches } from './env./directory-watches';
+import { DirectoryWatches } from './envd/directory-watches';
 import { FilesystemService } from './envd/filesystem-service';
 import { ProcessService } from './envd/process-service';
 import { SandboxPorts } from './envd/sandbox-ports';

@@ -25,6 +25,8 @@ declare module 'fastify' {
 export interface Exchange {
   readonly call: EnvdCall;
   fault?: unknown;
+  /** Ends the connection in the middle of the answer. */
+  readonly breakOff: () => void;
 }
 
 export const EXCHANGE = createContextKey<Exchange | null>(null);

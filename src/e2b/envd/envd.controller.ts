@@ -1,4 +1,4 @@
-import { ConnectError, type ConnectRouter, createContextValues, type Interceptor } from '@connectrpc/connect';
+import { Code, ConnectError, type ConnectRouter, createContextValues, type Interceptor } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { Controller, Get, HttpCode, Post, Query, Req, Res, UseGuards } from '@nestjs/common';
 import { RouteConfig } from '@nestjs/platform-fastify';
@@ -228,7 +228,7 @@ export class EnvdController {
   /** Has Connect answer. An error is in the answer already; it is thrown for the audit and the log. */
   private async rpc(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const { raw, streamedType } = request;
-    const exchange: Exchange = { call: callOfRequest(request) };
+    const exchange: Exchange = { call: callOfRequest(request), breakOff: () => reply.raw.destroy() };
     this.exchanges.set(raw, exchange);
     // As it came: `@StreamsBody()` selects its parser by another type.
     if (streamedType !== undefined) raw.headers['content-type'] = streamedType;
@@ -257,7 +257,10 @@ async function* translated<T>(messages: AsyncIterable<T>, request: Request): Asy
   try {
     yield* messages;
   } catch (error) {
-    throw translate(error, request);
+    const fault = translate(error, request);
+    // The sandbox has ended, and its envd with it: clients then ask for its health, and say so.
+    if (fault.code === Code.Unavailable) request.contextValues.get(EXCHANGE)?.breakOff();
+    throw fault;
   }
 }
 
