@@ -307,7 +307,7 @@ export default defineConfig({
   options: { typeAware: true, typeCheck: true, denyWarnings: true, reportUnusedDisableDirectives: 'error' },
   env: { node: true, es2024: true },
   // The last is generated.
-  ignorePatterns: ['dist', 'node_modules', 'coverage', '.berth', 'packages/client/src/api-types.ts'],
+  ignorePatterns: ['dist', 'node_modules', 'coverage', '.berth', 'packages/client/src/api-types.ts', 'src/e2b/envd/generated'],
   rules: {
     ...Object.fromEntries(STRICT.map((rule) => [rule, 'error'])),
     'typescript/ban-ts-comment': ['error', { minimumDescriptionLength: 10 }],

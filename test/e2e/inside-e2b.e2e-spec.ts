@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SimulatedEngine } from '../../packages/simulator/src/simulated-engine';
 import { TokenService } from '../../src/auth';
+import { PreviewServer } from '../../src/previews';
 import { testImage } from '../support/clients/api-client';
 import { isSimulated } from '../support/docker/which-engine';
 import { eventually } from '../support/eventually';
-import { freePort } from '../support/servers/free-port';
 import { Berth, type NewUser } from '../support/servers/berth';
 
 jest.setTimeout(120_000);
@@ -27,15 +27,16 @@ describe("E2B's SDK with a sandbox", () => {
     const images = join(folder, 'images.json');
     const image = { name: 'sandbox', reference: testImage(), description: 'Test', default: true, pull: 'never' };
     writeFileSync(images, JSON.stringify({ images: [image] }));
-    previews = await freePort();
     berth = await Berth.start({
       ...(isSimulated ? { engine: new SimulatedEngine({ folder: null, speed: Infinity }) } : { subject: 'e2b' }),
-      environment: { IMAGES_FILE: images, PREVIEW_PORT: String(previews) },
+      environment: { IMAGES_FILE: images, PREVIEW_PORT: '0' },
     });
     user = await berth.user('enterprise');
     const issued = { userId: user.id, name: 'e2b', scopes: ['read', 'write', 'exec'] as const, expiresAt: null };
     apiKey = (await berth.app.get(TokenService).issue({ ...issued, format: 'e2b' })).text;
     sandbox = await Sandbox.create({ ...connection(), envs: { FOO: 'bar' } });
+    const target = { containerId: sandbox.sandboxId, port: 49983 };
+    previews = Number(new URL(berth.app.get(PreviewServer).originOf(target) ?? '').port);
     secret = (sandbox as unknown as { envdAccessToken: string }).envdAccessToken;
   });
 
@@ -206,7 +207,7 @@ describe("E2B's SDK with a sandbox", () => {
         });
         sent.on('error', reject).end();
       });
-    const pathOf = (url: string): string => url.slice(new URL(url).origin.length);
+    const pathOf = (url: string): string => url.slice(`${berth.url}/e2b`.length);
 
     it('serves a signed address until it expires, for its file and operation alone', async () => {
       await sandbox.files.write('signed.txt', 'by a signature');

@@ -6,6 +6,7 @@ import { createGunzip } from 'node:zlib';
 import { DomainError, invalidParameters } from '../../errors';
 import type { BodyStream } from '../../http';
 import { FilesService, type UploadBody } from '../../sandbox';
+import { E2bError } from '../e2b-error';
 import { callOfRequest } from './envd-call';
 import { pathIn } from './filesystem-service';
 
@@ -30,6 +31,9 @@ export class FileUploads {
   async write(request: FastifyRequest, path: string | undefined, body: BodyStream): Promise<WrittenFile[]> {
     const { type = 'application/octet-stream' } = body;
     try {
+      if (Object.keys(request.headers).some((name) => name.startsWith('x-metadata-'))) {
+        throw new E2bError(400, 'is not kept: write it to another file', 'metadata');
+      }
       if (/^multipart\/form-data;/i.test(type)) return await this.writeForm(request, path, body);
       if (!/^application\/octet-stream\b/i.test(type)) throw new DomainError('unsupported_media_type');
       return [await this.writeFile(request, required(path), decoded(request, body))];
