@@ -7,12 +7,19 @@ import { join } from 'node:path';
 import { SimulatedEngine } from '../../packages/simulator/src/simulated-engine';
 import { TokenService } from '../../src/auth';
 import { PreviewServer } from '../../src/previews';
-import { testImage } from '../support/clients/api-client';
-import { isSimulated } from '../support/docker/which-engine';
+import { isSimulated, itOnDocker } from '../support/docker/which-engine';
 import { eventually } from '../support/eventually';
 import { Berth, type NewUser } from '../support/servers/berth';
 
 jest.setTimeout(120_000);
+
+const IMAGE = process.env['TEST_SANDBOX_IMAGE'] ?? 'berth/sandbox:latest';
+
+/** Answers one request with its own head. */
+const MIRROR = `use IO::Socket::INET; $| = 1;
+$s = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => 3001, Listen => 1, ReuseAddr => 1) or die; print "ready";
+$c = $s->accept; sysread($c, $_, 65536);
+print $c "HTTP/1.1 200 OK\r\nContent-Length: " . length($_) . "\r\nConnection: close\r\n\r\n$_";`;
 
 describe("E2B's SDK with a sandbox", () => {
   const folder = mkdtempSync(join(tmpdir(), 'e2b-'));
@@ -25,7 +32,7 @@ describe("E2B's SDK with a sandbox", () => {
 
   beforeAll(async () => {
     const images = join(folder, 'images.json');
-    const image = { name: 'sandbox', reference: testImage(), description: 'Test', default: true, pull: 'never' };
+    const image = { name: 'sandbox', reference: IMAGE, description: 'Test', default: true, pull: 'never' };
     writeFileSync(images, JSON.stringify({ images: [image] }));
     berth = await Berth.start({
       ...(isSimulated ? { engine: new SimulatedEngine({ folder: null, speed: Infinity }) } : { subject: 'e2b' }),
@@ -283,6 +290,44 @@ describe("E2B's SDK with a sandbox", () => {
         body: { code: 'not_found' },
       });
     });
+  });
+
+  itOnDocker("passes a request to a program's port, without the secret", async () => {
+    const mirror = await sandbox.commands.run(`perl -e '${MIRROR}'`, { background: true });
+    await eventually(() => expect(mirror.stdout).toBe('ready'));
+    const answer = await fetch(`${berth.url}/e2b/a/path?b=c`, { headers: headers({ 'e2b-sandbox-port': '3001' }) });
+    const head = await answer.text();
+    expect([answer.status, head]).toEqual([200, expect.stringContaining('GET /a/path?b=c HTTP/1.1')]);
+    expect(head).not.toContain(secret);
+    const wrong = { 'x-access-token': secret.replace(/./g, '0'), 'e2b-sandbox-port': '3001' };
+    expect(await fetch(`${berth.url}/e2b/`, { headers: headers(wrong) })).toMatchObject({ status: 401 });
+  });
+
+  itOnDocker('loses the output that a client does not read, says so, and keeps none of it in memory', async () => {
+    const text = Buffer.from(JSON.stringify({ process: { cmd: 'yes' } }));
+    const frame = Buffer.concat([Buffer.from([0, 0, 0, 0, text.length]), text]);
+    const before = process.memoryUsage.rss();
+    const body = await new Promise<string>((resolve, reject) => {
+      const sent = httpRequest(
+        `${berth.url}/e2b/process.Process/Start`,
+        {
+          method: 'POST',
+          headers: headers({ 'content-type': 'application/connect+json', 'connect-timeout-ms': '8000' }),
+        },
+        (answer) => {
+          let end = '';
+          answer.pause();
+          setTimeout(() => {
+            expect(process.memoryUsage.rss() - before).toBeLessThan(200 * 1024 * 1024);
+            answer.resume();
+          }, 2_000);
+          answer.on('data', (data: Buffer) => (end = (end + data.toString('latin1')).slice(-1_000)));
+          answer.on('end', () => resolve(end));
+        },
+      );
+      sent.on('error', reject).end(frame);
+    });
+    expect(body).toContain('data_loss');
   });
 
   it('ends a command with its sandbox, and says so', async () => {
