@@ -3,6 +3,7 @@ import { Code, ConnectError, type HandlerContext } from '@connectrpc/connect';
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { type ConnectionGroup, dependsOn, OpenConnections } from '../../auth';
+import { insideFault } from '../../containers';
 import type { FileChange } from '../../engine';
 import { DomainError } from '../../errors';
 import { type ContainerPath, FilesService } from '../../sandbox';
@@ -188,7 +189,7 @@ export class DirectoryWatches implements OnModuleDestroy {
       // Not if the directory itself is gone.
       if (end.signal.aborted) throw end.signal.reason;
     } catch (error) {
-      throw end.signal.aborted ? end.signal.reason : error;
+      throw end.signal.aborted ? end.signal.reason : insideFault(error);
     } finally {
       remove();
       leave();

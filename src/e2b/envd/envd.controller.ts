@@ -25,7 +25,7 @@ import { ProcessService } from './process-service';
 const MOST_MESSAGE_BYTES = 1024 * 1024;
 const MOST_ANSWER_BYTES = 16 * 1024 * 1024;
 /** The longest deadline that a client may ask for. */
-const MOST_TIMEOUT_MS = 30 * 24 * 3_600_000;
+const MOST_TIMEOUT_MS = 24 * 3_600_000;
 
 type Request = Parameters<ReturnType<Interceptor>>[0];
 

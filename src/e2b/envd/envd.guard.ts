@@ -39,6 +39,8 @@ export class EnvdGuard implements CanActivate {
     try {
       const opened = await this.open(request);
       const { username } = request.query;
+      // For the audit, as in a route with the id in its path.
+      request.params = { id: opened.containerId };
       setCaller(request, opened.principal);
       await request.onAuthenticated?.(opened.principal, 'link');
       const user = typeof username === 'string' && username !== '' ? username : undefined;

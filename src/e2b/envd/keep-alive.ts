@@ -6,8 +6,9 @@ const KEEPALIVE_S = { default: 90, min: 1, max: 3_600 } as const;
 /** The values of `source`, and null for each `everyMs` without one. */
 export async function* withPauses<T>(source: AsyncIterable<T>, everyMs: number): AsyncGenerator<T | null> {
   const values = source[Symbol.asyncIterator]();
+  let next = values.next();
   try {
-    for (let next = values.next(); ;) {
+    for (;;) {
       let timer: NodeJS.Timeout | undefined;
       const pause = new Promise<null>((resolve) => (timer = setTimeout(() => resolve(null), everyMs)));
       const value = await Promise.race([next, pause]).finally(() => clearTimeout(timer));
@@ -19,8 +20,9 @@ export async function* withPauses<T>(source: AsyncIterable<T>, everyMs: number):
       }
     }
   } finally {
-    // Not awaited: a source that is read at this moment returns only after its next value.
-    void values.return?.();
+    // Not awaited: a source that is read at this moment returns only after its next value, or its error.
+    next.catch(() => undefined);
+    values.return?.().catch(() => undefined);
   }
 }
 

@@ -32,8 +32,8 @@ const MOST_PARTS = 1_024;
 const MOST_TAG_BYTES = 128;
 const LARGEST_SIZE = 1_000;
 
-/** `setTimeout` fires at once for a longer delay. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
+/** A container's deadlines, before those of ended processes are looked for: more than can run at a time. */
+const MOST_DEADLINES = 32;
 
 const SIGNALS: Readonly<Record<Signal, SignalName | null>> = {
   [Signal.UNSPECIFIED]: null,
@@ -49,6 +49,8 @@ const SIGNALS: Readonly<Record<Signal, SignalName | null>> = {
 export class ProcessService implements OnModuleDestroy {
   private readonly streams = new KeyedLimiter(MOST_STREAMS);
   private readonly open: ConnectionGroup;
+  /** By container, and by process. */
+  private readonly deadlines = new Map<string, Map<string, NodeJS.Timeout>>();
 
   constructor(
     private readonly processes: BackgroundProcesses,
@@ -148,8 +150,9 @@ export class ProcessService implements OnModuleDestroy {
       stdin: stdin ?? true,
       tag: tagOf(tag),
     });
-    this.endAtDeadline(call, started, context.timeoutMs());
+    const forget = await this.endAtDeadline(call, started, context.timeoutMs());
     yield* this.follow(started, { context, after: 0 });
+    forget();
   }
 
   private async *connect(target: ProcessSelector | undefined, context: HandlerContext): Events {
@@ -157,14 +160,33 @@ export class ProcessService implements OnModuleDestroy {
     yield* this.follow(found, { context, after: found.found?.state.to ?? 0 });
   }
 
-  /** Ends a process when its request's deadline has passed, also if its client has left before. */
-  private endAtDeadline({ principal, containerId }: EnvdCall, { row }: FoundProcess, ms: number | undefined): void {
-    if (ms === undefined) return;
+  /**
+   * Ends a process when its request's deadline has passed, also if its client has left before.
+   *
+   * @returns a function to be called if the process ends before
+   */
+  private async endAtDeadline(call: EnvdCall, { row }: FoundProcess, ms: number | undefined): Promise<() => void> {
+    if (ms === undefined) return () => undefined;
+    const { principal, containerId } = call;
+    const own = this.deadlines.get(containerId) ?? new Map<string, NodeJS.Timeout>();
+    this.deadlines.set(containerId, own);
+    const forget = (id: string): void => {
+      clearTimeout(own.get(id));
+      own.delete(id);
+      if (own.size === 0 && this.deadlines.get(containerId) === own) this.deadlines.delete(containerId);
+    };
     const end = (): void => {
+      forget(row.id);
       // It may have ended by itself, and its container too.
       this.processes.signal(principal, containerId, row.id, 'KILL').catch(() => undefined);
     };
-    setTimeout(end, Math.min(Math.max(ms, 0), LONGEST_TIMER_MS)).unref();
+    own.set(row.id, setTimeout(end, Math.max(ms, 0)).unref());
+    // Those of processes that have ended since their clients left.
+    if (own.size > MOST_DEADLINES) {
+      const running = new Set((await this.running(call)).map((each) => each.row.id));
+      for (const id of [...own.keys()]) if (!running.has(id)) forget(id);
+    }
+    return () => forget(row.id);
   }
 
   /** Sends what a process writes, as fast as the client reads, until it ends. The process goes on without the client. */
