@@ -399,7 +399,7 @@ export class SimulatedFiles implements EngineFiles {
 class SimulatedWatch implements AsyncIterableIterator<readonly FileChange[]> {
   private untold: FileChange[] = [];
   private isOver = false;
-  private fault: unknown;
+  private fault: Error | undefined;
   private wake = (): void => undefined;
   private readonly prefix: string;
   private readonly removeListeners: () => void;
@@ -415,7 +415,7 @@ class SimulatedWatch implements AsyncIterableIterator<readonly FileChange[]> {
     const { top, signals } = options;
     const [call, container] = signals;
     this.prefix = top === '/' ? '/' : `${top}/`;
-    const onCallOver = (): void => this.end(call.reason);
+    const onCallOver = (): void => this.end(call.reason as Error);
     const onContainerOver = (): void => this.end(new EngineError('container_not_running', 'the container has ended'));
     const onChange = (type: FileChange['type'], path: string): void => this.take(type, path);
     files.listeners.add(onChange);
@@ -433,7 +433,7 @@ class SimulatedWatch implements AsyncIterableIterator<readonly FileChange[]> {
   async next(): Promise<IteratorResult<readonly FileChange[], undefined>> {
     while (this.untold.length === 0 && !this.isOver) await new Promise<void>((resolve) => (this.wake = resolve));
     if (this.untold.length > 0) return { value: this.untold.splice(0) };
-    if (this.fault !== undefined) throw this.fault;
+    if (this.fault) throw this.fault;
     return { value: undefined, done: true };
   }
 
@@ -458,7 +458,7 @@ class SimulatedWatch implements AsyncIterableIterator<readonly FileChange[]> {
     this.wake();
   }
 
-  private end(fault?: unknown): void {
+  private end(fault?: Error): void {
     if (this.isOver) return;
     this.isOver = true;
     this.fault = fault;

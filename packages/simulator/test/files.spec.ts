@@ -162,7 +162,9 @@ describe('the files of a simulated container', () => {
       'write below/new/f',
       'chmod below/new/f',
       ...moved,
-      ...['remove b/new/f', 'remove b/new', 'remove b'],
+      'remove b/new/f',
+      'remove b/new',
+      'remove b',
     ]);
     expect((await ended.next()).value).toContainEqual({ type: 'remove', path: Buffer.from('w') });
     for (let index = 0; index < 1100; index += 1)
