@@ -183,8 +183,8 @@ function intentOf(action: AuditAction, { principal, params, ip, id }: FastifyReq
   return {
     action,
     userId: principal?.userId ?? null,
-    // Empty for a caller without a token, such as one with the secret of a sandbox.
-    tokenId: principal?.tokenId || null,
+    // A caller may have no token, but the secret of a sandbox.
+    tokenId: principal && principal.tokenId !== '' ? principal.tokenId : null,
     targetId: namedTarget(params),
     address: ip,
     requestId: id,

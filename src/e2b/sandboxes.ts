@@ -256,7 +256,7 @@ function metadataOf(value: Readonly<Record<string, unknown>> = {}): Record<strin
   if (!isText || JSON.stringify(value).length > 16_384) {
     throw invalidParameters([{ field: 'metadata', message: 'must have string values, 16 KiB in all' }]);
   }
-  return Object.fromEntries(entries as [string, string][]);
+  return Object.fromEntries(entries);
 }
 
 /**
@@ -299,7 +299,7 @@ function listedView(view: ContainerView, row: E2bSandboxEntity | undefined) {
     memoryMB: view.resources.memory_mb,
     diskSizeMB: view.resources.disk_mb,
     metadata: row?.metadata ?? view.labels,
-    state: STATES[view.status as keyof typeof STATES],
+    state: STATES[view.status],
     envdVersion: ENVD_VERSION,
     volumeMounts: [],
   };

@@ -33,8 +33,8 @@ function linesOfCode(file: DescFile): Lines {
   const lines: Lines = [];
   for (const { name, methods } of file.services) {
     for (const { name: method, input, output, methodKind } of methods) {
-      const [from, to] = [/client/.test(methodKind) ? 'stream ' : '', /server/.test(methodKind) ? 'stream ' : ''];
-      lines.push(`${name}.${method}: ${from}${input.name} ${to}${output.name}`);
+      const [from, to] = ['client', 'server'].map((kind) => (methodKind.includes(kind) ? 'stream ' : ''));
+      lines.push(`${name}.${method}: ${String(from)}${input.name} ${String(to)}${output.name}`);
     }
   }
   for (const { name, values } of file.enums) {

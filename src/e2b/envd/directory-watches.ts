@@ -4,15 +4,17 @@ import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { type ConnectionGroup, dependsOn, OpenConnections } from '../../auth';
 import { insideFault } from '../../containers';
-import type { FileChange } from '../../engine';
+import type { EngineFiles, FileChange, FilesCall } from '../../engine';
 import { DomainError } from '../../errors';
 import { type ContainerPath, FilesService } from '../../sandbox';
 import type { EnvdCall } from './envd-call';
-import type { EntryReader } from './filesystem-service';
 import { EventType, type FilesystemEventSchema, type WatchDirResponseSchema } from './generated/filesystem_pb';
 import { keepAliveOf, withPauses } from './keep-alive';
 
 type Event = MessageInitShape<typeof FilesystemEventSchema>;
+
+/** The entry at a path, or null if it is gone. */
+type EntryReader = (files: EngineFiles, inside: FilesCall, path: ContainerPath) => Promise<Event['entry'] | null>;
 
 /** A directory to watch. */
 interface Watch {
@@ -29,7 +31,7 @@ interface Watcher {
   readonly end: AbortController;
   events: Event[];
   /** Why it has ended; null while it watches. */
-  fault: unknown;
+  fault: Error | null;
   idle: NodeJS.Timeout;
 }
 
@@ -150,7 +152,7 @@ export class DirectoryWatches implements OnModuleDestroy {
       }
       watcher.fault = new ConnectError('the directory is gone', Code.NotFound);
     } catch (error) {
-      watcher.fault = error;
+      watcher.fault = error as Error;
     }
   }
 

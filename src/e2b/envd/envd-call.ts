@@ -24,7 +24,7 @@ declare module 'fastify' {
 /** A call of Connect, and the error that it was answered with. */
 export interface Exchange {
   readonly call: EnvdCall;
-  fault?: unknown;
+  fault?: Error;
   /** Ends the connection in the middle of the answer. */
   readonly breakOff: () => void;
 }
@@ -54,7 +54,7 @@ export function userOf(authorization: string | undefined): string | undefined {
 }
 
 /** What E2B's clients make exceptions of. Other errors go by their status. */
-const CODES: { readonly [code in ErrorCode]?: Code } = {
+const CODES: Readonly<Partial<Record<ErrorCode, Code>>> = {
   process_ended: Code.NotFound,
   path_exists: Code.AlreadyExists,
   path_not_directory: Code.InvalidArgument,
@@ -79,7 +79,7 @@ const BY_STATUS: Readonly<Record<number, Code>> = {
 };
 
 /** Errors of `/files` and `/health` that have another status in E2B. */
-const STATUSES: { readonly [code in ErrorCode]?: number } = {
+const STATUSES: Readonly<Partial<Record<ErrorCode, number>>> = {
   container_not_running: 502,
   container_not_found: 502,
   path_is_directory: 400,

@@ -24,6 +24,19 @@ import { ProcessService } from './process-service';
 /** The largest message of a client, in bytes, and of an answer: the entries of a large directory. */
 const MOST_MESSAGE_BYTES = 1024 * 1024;
 const MOST_ANSWER_BYTES = 16 * 1024 * 1024;
+/** Operations at whose end the sandbox does not run. */
+const ENDING: readonly string[] = [
+  'stop',
+  'pause',
+  'delete',
+  'expire',
+  'lifetime',
+  'idle',
+  'suspend',
+  'idle_pause',
+  'auto_delete',
+];
+
 /** The longest deadline that a client may ask for. */
 const MOST_TIMEOUT_MS = 24 * 3_600_000;
 
@@ -182,8 +195,10 @@ export class EnvdController {
   @HttpCode(204)
   async health(@Req() request: FastifyRequest): Promise<void> {
     const { principal, containerId } = callOfRequest(request);
-    const { status } = await this.containers.find(principal, containerId);
-    if (status !== 'running') throw routeError(new DomainError('container_not_running'));
+    const { status, operation } = await this.containers.find(principal, containerId);
+    // A client whose stream broke off asks while the sandbox is still being ended.
+    const isEnding = operation !== null && ENDING.includes(operation);
+    if (status !== 'running' || isEnding) throw routeError(new DomainError('container_not_running'));
   }
 
   @Get('envs')
@@ -239,7 +254,7 @@ export class EnvdController {
     const ended = new Promise<void>((resolve) => reply.raw.once('close', resolve));
     this.connect(raw, reply.raw);
     await ended;
-    if (exchange.fault !== undefined) throw exchange.fault;
+    if (exchange.fault) throw exchange.fault;
   }
 }
 
@@ -267,7 +282,7 @@ async function* translated<T>(messages: AsyncIterable<T>, request: Request): Asy
 function translate(error: unknown, { contextValues }: Request): ConnectError {
   const exchange = contextValues.get(EXCHANGE);
   // Connect's own errors are those of its protocol, and of clients that have gone.
-  if (exchange && !(error instanceof ConnectError)) exchange.fault = error;
+  if (exchange && error instanceof Error && !(error instanceof ConnectError)) exchange.fault = error;
   return connectError(error);
 }
 

@@ -18,6 +18,9 @@ export const PORT_HEADER = 'e2b-sandbox-port';
 /** The header with the secret of a sandbox. */
 export const SECRET_HEADER = 'x-access-token';
 
+/** What of a query is signed, and the signature. */
+const SIGNED = ['path', 'username', 'signature', 'signature_expiration'] as const;
+
 /** What a signature is for, by the route's method. */
 const OPERATIONS: Readonly<Record<string, string>> = { GET: 'read', HEAD: 'read', POST: 'write' };
 
@@ -84,9 +87,8 @@ export class EnvdGuard implements CanActivate {
   private isSigned({ method, routeOptions }: FastifyRequest, query: Query, secret: string): boolean {
     const operation = OPERATIONS[method];
     if (operation === undefined || routeOptions.url?.endsWith('/files') !== true) return false;
-    const { path, username, signature, signature_expiration: expiration } = query;
-    if ([path, username, expiration].some((each) => each !== undefined && typeof each !== 'string')) return false;
-    const parts = [path ?? '', operation, username ?? '', secret, ...(expiration === undefined ? [] : [expiration])];
+    const [path = '', username = '', signature, expiration] = SIGNED.map((name) => textOf(query[name]));
+    const parts = [path, operation, username, secret, ...(expiration === undefined ? [] : [expiration])];
     const signed = createHash('sha256').update(parts.join(':')).digest('base64').replace(/=+$/, '');
     const [given, wanted] = [String(signature), `v1_${signed}`].map((text) =>
       createHash('sha256').update(text).digest(),
@@ -97,6 +99,10 @@ export class EnvdGuard implements CanActivate {
     }
     return true;
   }
+}
+
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' ? value : undefined;
 }
 
 function missing(field: string): Error {

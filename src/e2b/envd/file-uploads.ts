@@ -68,7 +68,10 @@ export class FileUploads {
       form.on('file', (field, part, filename) => {
         parts.add(part);
         part.on('error', () => undefined).once('close', () => parts.delete(part));
-        if (field !== 'file') return fail(refused('must be in the field "file"'));
+        if (field !== 'file') {
+          fail(refused('must be in the field "file"'));
+          return;
+        }
         const name = path !== undefined && written.length === 0 ? path : filename;
         last = last.then(async () => {
           if (isFailed) return;

@@ -83,10 +83,8 @@ export class FilesystemService {
   }
 }
 
-/** The entry at a path, or null if it is gone. */
-export type EntryReader = (files: EngineFiles, inside: FilesCall, path: ContainerPath) => Promise<Entry | null>;
-
-const entryIn: EntryReader = (files, inside, path) =>
+/** @returns null if the entry is gone */
+const entryIn = (files: EngineFiles, inside: FilesCall, path: ContainerPath): Promise<Entry | null> =>
   new Reading(files, inside).entry(path).catch((error: unknown) => {
     if (error instanceof EngineError && error.code === 'path_not_found') return null;
     throw error;

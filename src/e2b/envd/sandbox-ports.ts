@@ -92,8 +92,7 @@ export class SandboxPorts implements PreviewExtension, OnModuleInit {
 }
 
 /** An application in the sandbox need not see the secret that opens the sandbox from outside. */
-function withoutSecret({ headers, rawHeaders }: IncomingMessage): void {
-  delete headers[SECRET_HEADER];
+function withoutSecret({ rawHeaders }: IncomingMessage): void {
   for (let at = rawHeaders.length - 2; at >= 0; at -= 2) {
     if (rawHeaders[at]?.toLowerCase() === SECRET_HEADER) rawHeaders.splice(at, 2);
   }
