@@ -132,7 +132,7 @@ function foldersIn(path: string): string[] {
 }
 
 function namesIn(text: string): string[] {
-  return [...text.matchAll(/`([a-z-]+)`/g)].map(([, name = '']) => name);
+  return [...text.matchAll(/`([a-z0-9-]+)`/g)].map(([, name = '']) => name);
 }
 
 /** The items of a list such as "- `errors`: `logging`", by their first name. */

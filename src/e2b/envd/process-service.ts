@@ -189,7 +189,7 @@ export class ProcessService implements OnModuleDestroy {
     return () => forget(row.id);
   }
 
-  /** Sends what a process writes, as fast as the client reads, until it ends. The process goes on without the client. */
+  /** Sends what a process writes, as fast as the client reads, until it ends. It goes on without the client. */
   private async *follow(
     found: FoundProcess,
     { context, after }: { readonly context: HandlerContext; readonly after: number },
