@@ -106,8 +106,8 @@ interface Route {
 }
 
 /**
- * Not in the document: messages of JSON-RPC (test/data/mcp.e2e-spec.ts), and what E2B's clients send, with E2B's form of
- * errors (test/data/e2b.e2e-spec.ts, test/e2e/inside-e2b.e2e-spec.ts).
+ * Not in the document: messages of JSON-RPC (test/data/mcp.e2e-spec.ts), and what E2B's clients send, with E2B's
+ * form of errors (test/data/e2b.e2e-spec.ts, test/e2e/inside-e2b.e2e-spec.ts).
  */
 const OF_OTHERS = /^\/(?:mcp$|e2b\/)/;
 
