@@ -55,6 +55,7 @@ const ANY_DATABASE = [
   'lifecycle-update',
   'limits',
   'lost-commits',
+  'mcp',
   'metrics',
   'moves',
   'names',

@@ -104,6 +104,7 @@ export const MODULES = {
     'containers',
     'sandbox',
   ],
+  mcp: [...FOUNDATION, 'http', 'auth', 'rate-limits', 'audit', 'idempotency', 'containers', 'sandbox', 'previews'],
   ssh: [
     ...FOUNDATION,
     'http',

@@ -14,6 +14,7 @@ import { HealthModule } from './health';
 import { HttpModule } from './http';
 import { ImagesModule } from './images';
 import { LoggingModule } from './logging';
+import { McpModule } from './mcp';
 import { MetricsModule } from './metrics';
 import { PreviewsModule } from './previews';
 import { RateLimitsModule } from './rate-limits';
@@ -54,6 +55,7 @@ export class AppModule {
         WebhooksModule,
         PreviewsModule,
         SshModule,
+        McpModule,
         AdminModule,
         HealthModule,
       ],

@@ -9,6 +9,7 @@ import { SandboxProver } from './containers';
 import { BerthIoAdapter } from './events';
 import { createHttpAdapter, setUpHttp } from './http';
 import { createLogger, NestLogger } from './logging';
+import { setUpMcp } from './mcp';
 import { setUpHttpMetrics } from './metrics';
 import { setUpRateLimits } from './rate-limits';
 import { setUpTracing } from './tracing';
@@ -23,6 +24,7 @@ export function setUpApp(app: NestFastifyApplication): void {
     setUpRateLimits(app);
   });
   guardBeforeBodies(app);
+  setUpMcp(app);
   setUpConsole(app);
   app.useWebSocketAdapter(new BerthIoAdapter(app, app.get<Config>(CONFIG)));
 }

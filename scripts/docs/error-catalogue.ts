@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { FAULT_DESCRIPTIONS } from '../../src/errors/api-faults';
 import { type ErrorCode, ERRORS } from '../../src/errors/domain-error';
-import { type AnswerCode, GUIDANCE, type Retry } from './error-guidance';
+import { type AnswerCode, GUIDANCE, type Retry } from '../../src/errors/error-guidance';
 
 const WIDTH = 120;
 

@@ -138,10 +138,17 @@ export class RequestAudit implements OnModuleInit {
   /**
    * Writes an audit entry, runs `work`, which is no request of HTTP, in a request context of its own, and writes its
    * outcome.
+   *
+   * @param options.isLook the work is a read that clients poll: see {@link AuditedLook}
    */
-  inContext<T>(intent: AuditIntent & { readonly userId: string }, work: () => Promise<T>): Promise<T> {
+  inContext<T>(
+    intent: AuditIntent & { readonly userId: string },
+    work: () => Promise<T>,
+    { isLook = false }: { readonly isLook?: boolean } = {},
+  ): Promise<T> {
     const context: RequestContext = { requestId: intent.requestId, userId: intent.userId };
-    return this.during(intent, { context, work: () => requestContext.run(context, work) });
+    const call = { context, work: () => requestContext.run(context, work) };
+    return isLook ? this.look(intent, call) : this.during(intent, call);
   }
 
   private async during<T>(intent: AuditIntent, { context, work, made }: AuditedWork<T>): Promise<T> {

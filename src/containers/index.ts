@@ -6,7 +6,14 @@ export type { Caller } from './access/container-access';
 export { type ContainerEntry, insideFault, type RunningContainer } from './access/container-usage';
 export { ContainersService } from './containers.service';
 export { ApiContainerById } from './dto/openapi';
-export { DeleteContainerDto, EnvironmentProperty, faultOfEnvironment, Given, LabelsProperty } from './dto/requests';
+export {
+  CreateContainerDto,
+  DeleteContainerDto,
+  EnvironmentProperty,
+  faultOfEnvironment,
+  Given,
+  LabelsProperty,
+} from './dto/requests';
 export {
   AnyContainerView,
   ContainerDeletedView,
@@ -27,6 +34,7 @@ export { SandboxProver } from './sandbox-prover';
 export { SweepReport } from './reconcile/reconcile-stats';
 export { WarmPool, WarmPoolEmptiedView, WarmPoolView } from './warm/warm-pool';
 export { Forks } from './creation/forks';
+export { ForkContainerDto } from './dto/snapshots';
 export { PutTemplateDto, TemplateDeletedView, TemplateListView, TemplatePutView, TemplateView } from './dto/templates';
 export { TemplatesService } from './templates.service';
 export { AnySnapshotView, SnapshotDeletedView } from './dto/snapshots';

@@ -12,4 +12,5 @@ export {
 } from './domain-error';
 export { DomainErrorFilter, answerOfStatus, errorAnswer, type ErrorAnswer } from './domain-error.filter';
 export { type ApiFault, ApiFaults, FAULT_EXAMPLES, FAULTS_EXTENSION, faultResponse } from './api-faults';
+export { type AnswerCode, GUIDANCE } from './error-guidance';
 export { ErrorResponse } from './error-response';

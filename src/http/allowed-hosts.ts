@@ -11,6 +11,7 @@ const PROBES = '/health/';
 const LOOPBACK = new Networks(['loopback']);
 
 type HostSettings = Pick<Config, 'HOST' | 'ALLOWED_HOSTS'>;
+type Settings = HostSettings & Pick<Config, 'CORS_ORIGINS'>;
 
 /** True if requests are served under any host name: the server listens beyond loopback and `ALLOWED_HOSTS` is empty. */
 export function acceptsAnyHost({ HOST, ALLOWED_HOSTS }: HostSettings): boolean {
@@ -25,11 +26,13 @@ export function acceptsAnyHost({ HOST, ALLOWED_HOSTS }: HostSettings): boolean {
 @Injectable()
 export class AllowedHosts {
   private readonly acceptsAny: boolean;
+  private readonly origins: ReadonlySet<string>;
   private readonly names: ReadonlySet<string>;
   /** Wildcard domains, each with its leading dot. */
   private readonly domains: readonly string[];
 
-  constructor(@Inject(CONFIG) config: HostSettings) {
+  constructor(@Inject(CONFIG) config: Settings) {
+    this.origins = new Set(config.CORS_ORIGINS);
     this.acceptsAny = acceptsAnyHost(config);
     const hosts = config.ALLOWED_HOSTS.map((host) => host.toLowerCase());
     this.names = new Set(['localhost', ...hosts.filter((host) => !host.startsWith('*.'))]);
@@ -44,6 +47,16 @@ export class AllowedHosts {
     const target = url.startsWith('/') ? undefined : /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i.exec(url)?.[1];
     const isAllowed = this.allows(headers.host) && this.allows(target);
     return isAllowed || pathOf(request).startsWith(PROBES) ? null : new DomainError('misdirected_request');
+  }
+
+  /**
+   * Returns the error for a request of a web page under a foreign host name; programs send no `Origin`. Pages that
+   * `CORS_ORIGINS` lists are no different from the server's own.
+   */
+  originFault({ headers: { origin } }: Pick<IncomingMessage, 'headers'>): DomainError | null {
+    if (this.acceptsAny || origin === undefined || this.origins.has('*') || this.origins.has(origin)) return null;
+    const [, host] = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]+)$/i.exec(origin) ?? [];
+    return host !== undefined && this.allows(host) ? null : new DomainError('misdirected_request');
   }
 
   /** @param authority a host with or without a port; absent or empty is allowed, since no browser sends that */

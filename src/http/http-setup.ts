@@ -76,6 +76,9 @@ function enableCors(app: NestFastifyApplication, origins: readonly string[]): vo
       'if-none-match',
       'if-range',
       'last-event-id',
+      'mcp-method',
+      'mcp-name',
+      'mcp-protocol-version',
       'range',
       'x-request-id',
     ],
@@ -211,10 +214,17 @@ function onRequest(draining: Draining, hosts: AllowedHosts, routes: RouteRegistr
   };
 }
 
-/** Routes outside `/api`, for probes and collectors. */
-const OUTSIDE_API = ['health/live', 'health/ready', 'metrics'];
+/** Routes outside `/api`: for probes and collectors, and those whose paths other standards give. */
+const OUTSIDE_API = [
+  'health/live',
+  'health/ready',
+  'metrics',
+  'mcp',
+  '.well-known/oauth-protected-resource',
+  '.well-known/oauth-protected-resource/mcp',
+];
 
-/** Puts all routes below `/api`, except those for probes and collectors. */
+/** Puts all routes below `/api`, except {@link OUTSIDE_API}. */
 export function prefixRoutes(app: INestApplication): void {
   app.setGlobalPrefix('api', { exclude: OUTSIDE_API });
 }

@@ -45,5 +45,6 @@ import { Previews } from './previews';
     PreviewTraffic,
     PreviewUpstream,
   ],
+  exports: [ContainerPorts],
 })
 export class PreviewsModule {}

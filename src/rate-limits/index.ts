@@ -1,4 +1,4 @@
 export { RateLimitsModule } from './rate-limits.module';
 export { RefusedTokens } from './refused-tokens';
-export { setUpRateLimits } from './request-limits';
+export { RequestLimits, setUpRateLimits } from './request-limits';
 export { SocketLimits } from './socket-limits';

@@ -9,6 +9,6 @@ import { SocketLimits } from './socket-limits';
 @Module({
   imports: [AuthModule],
   providers: [RateCounters, RefusedTokens, RequestLimits, SocketLimits],
-  exports: [RefusedTokens, SocketLimits],
+  exports: [RefusedTokens, RequestLimits, SocketLimits],
 })
 export class RateLimitsModule {}

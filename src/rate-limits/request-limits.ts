@@ -80,6 +80,12 @@ export class RequestLimits {
     if (asked === 'POST /api/auth/guest') await this.count(reply, [['guests', address]]);
   }
 
+  /** Counts a creation that is not a route's request. @throws DomainError `rate_limit_exceeded` */
+  async admitCreation(userId: string): Promise<void> {
+    const count = await this.counters.hit('creates', userId);
+    if (count?.exceeded) throw new DomainError('rate_limit_exceeded', { retryAfter: count.resetSeconds });
+  }
+
   /** Records refused tokens before the answer is sent. @returns undefined if there is nothing to wait for */
   learn({ counted: caller, headers }: FastifyRequest, reply: FastifyReply): Promise<void> | undefined {
     if (!caller || reply.statusCode !== 401 || headers.authorization === undefined) return undefined;

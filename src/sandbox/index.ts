@@ -1,7 +1,11 @@
 export { RunEndView, type RunSource, RunStreams } from './access/run-streams';
 export { portFault } from './access/inside-errors';
+export { BackgroundProcesses, type FoundProcess } from './processes/background-processes';
+export { processView } from './processes/dto';
+export { ProcessAnswers } from './processes/process-answers';
 export { SandboxModule } from './sandbox.module';
 export { type CommandClient, Commands } from './commands/commands';
+export { COMMAND_TIMEOUT_MS, RunCommandDto } from './commands/dto';
 export { FilesService } from './files/files.service';
 export type { TerminalExit } from './terminals/attachment';
 export { TERMINAL_CHANNELS } from './terminals/terminal-channels';

@@ -72,6 +72,6 @@ const TERMINALS = [Terminals, TerminalRights, TerminalAdmission, TerminalGateway
     ...STATISTICS,
     RunStreams,
   ],
-  exports: [Commands, FilesService, RunStreams, Terminals],
+  exports: [BackgroundProcesses, Commands, FilesService, ProcessAnswers, RunStreams, Terminals],
 })
 export class SandboxModule {}

@@ -31,6 +31,10 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'GET /health/live': { scope: 'public' },
   'GET /health/ready': { scope: 'public' },
   'GET /metrics': { scope: 'public' },
+  'GET /.well-known/oauth-protected-resource': { scope: 'public' },
+  'GET /.well-known/oauth-protected-resource/mcp': { scope: 'public' },
+  // Each of its tools asks for a scope of its own: mcp.e2e-spec.ts.
+  'POST /mcp': { scope: 'read', body: { jsonrpc: '2.0', id: 1, method: 'ping' } },
   'GET /api/openapi.json': { scope: 'public' },
   'GET /api/asyncapi.json': { scope: 'public' },
   'GET /api/docs': { scope: 'public' },
@@ -266,7 +270,9 @@ describe('authorization', () => {
       const answer = await call(route, await headers(), id ? idOf(id) : '', body);
       expect(answer.status).toBe(401);
       const error = /no token|another scheme/.test(what) ? '' : ', error="invalid_token"';
-      expect(answer.headers.get('www-authenticate')).toBe(`Bearer realm="berth"${error}`);
+      const metadata = `, resource_metadata="${berth.url}/.well-known/oauth-protected-resource/mcp"`;
+      const challenge = `Bearer realm="berth"${error}${route === 'POST /mcp' ? metadata : ''}`;
+      expect(answer.headers.get('www-authenticate')).toBe(challenge);
       expect(await answer.json()).toEqual({
         error: 'unauthorized',
         code: 'unauthorized',

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { errorCatalogue } from '../../scripts/docs/error-catalogue';
-import { type AnswerCode, GUIDANCE } from '../../scripts/docs/error-guidance';
+import { type AnswerCode, GUIDANCE } from '../../src/errors/error-guidance';
 import { FAULT_DESCRIPTIONS } from '../../src/errors/api-faults';
 import { ERRORS, FAILURE_REASONS } from '../../src/errors/domain-error';
 

@@ -105,9 +105,14 @@ interface Route {
   readonly isDescribed: boolean;
 }
 
+/** Takes messages of JSON-RPC, which are not in the document: test/data/mcp.e2e-spec.ts. */
+const OF_MESSAGES = '/mcp';
+
 /** Every route; those of one path once for each method. */
 function routes(): Route[] {
-  const known = berth.app.get(RouteRegistry).routes.filter(({ method }) => method !== 'OPTIONS');
+  const known = berth.app
+    .get(RouteRegistry)
+    .routes.filter(({ method, url }) => method !== 'OPTIONS' && url !== OF_MESSAGES);
   return known.map(({ method, url }) => {
     const described = document.paths[url.replace(/:(\w+)/g, '{$1}')];
     const operation = described?.[method.toLowerCase() as 'get'];

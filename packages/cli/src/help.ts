@@ -7,7 +7,7 @@ const GROUPS: readonly (readonly [heading: string, names: readonly string[]])[] 
   ['Snapshots and copies:', ['snapshot', 'fork']],
   ['Your account:', ['whoami', 'usage', 'images', 'watch', 'tokens', 'ssh-keys', 'agents', 'webhooks']],
   ['Servers:', ['login', 'logout', 'contexts', 'use']],
-  ['More:', ['admin', 'completion']],
+  ['More:', ['mcp', 'admin', 'completion']],
 ];
 
 type Examples = readonly (readonly [line: string, what: string])[];
@@ -179,6 +179,10 @@ const EXAMPLES: Readonly<Record<string, Examples>> = {
   'admin usage': [['berth admin usage --from 2026-11-01', 'Usage of all users by day']],
   'admin audit': [['berth admin audit --action container.delete -n 20', 'The last 20 deletions']],
   'admin reconcile': [['berth admin reconcile', 'Compare all containers with Docker']],
+  mcp: [
+    ['berth mcp', 'For the configuration of an agent that starts its tools as programs'],
+    ['berth --context work mcp', 'With the server and token of a context'],
+  ],
   completion: [
     ['eval "$(berth completion bash)"', 'For ~/.bashrc'],
     ['berth completion fish > ~/.config/fish/completions/berth.fish', 'For fish'],

@@ -7,6 +7,7 @@ import { addContainerCommands } from './containers.ts';
 import { addWatchCommand } from './follow.ts';
 import { addHelp, meantBy, pathOf } from './help.ts';
 import { addInsideCommands } from './inside.ts';
+import { addMcpCommand } from './mcp.ts';
 import { addOpenCommand } from './open.ts';
 import { printable } from './output.ts';
 import { addPortCommands } from './ports.ts';
@@ -51,6 +52,7 @@ export function createProgram(version: string): Command {
   addSshCommands(program);
   addAccountCommands(program);
   addWatchCommand(program);
+  addMcpCommand(program);
   addWebhookCommands(program);
   addAdminCommands(program);
   addCompletion(program);

@@ -41,6 +41,9 @@ const USUAL_MODE = 0o644;
  * {@link EngineFiles} are documented there.
  */
 export class SimulatedFiles implements EngineFiles {
+  /** Settled when the last file is written. */
+  private last: Promise<unknown> = Promise.resolve();
+
   /**
    * @param of the files of a running container. @throws EngineError if it does not run
    * @param mostBytes of a volume
@@ -84,13 +87,25 @@ export class SimulatedFiles implements EngineFiles {
       if (before && isDirectory(before)) throw new Errno('EISDIR');
       const content = await this.contentOf(file);
       if (file.length !== undefined && content.length !== file.length) throw new EngineError('tools_failed', 'cut off');
-      const now = await present(files, target);
-      if (file.decide && now?.version !== before?.version) throw refused();
-      await files.mkdir(posix.dirname(target), { recursive: true });
-      await files.writeFile(target, content);
-      if (!now) await files.chmod(target, USUAL_MODE);
-      return { became: now ? 'replaced' : 'created', at, attributes: await stateOf(files, target) };
+      return this.inTurn(async () => {
+        const now = await present(files, target);
+        if (file.decide && now?.version !== before?.version) throw refused();
+        await files.mkdir(posix.dirname(target), { recursive: true });
+        await files.writeFile(target, content);
+        if (!now) await files.chmod(target, USUAL_MODE);
+        // Times have milliseconds here: another content of the same size must not be the same version.
+        const later = new Date(Math.max(Date.now(), Number(now?.version.split('-')[1] ?? 0) + 1));
+        await files.utimes(target, later, later);
+        return { became: now ? 'replaced' : 'created', at, attributes: await stateOf(files, target) } as const;
+      });
     });
+  }
+
+  /** Runs `work` after what was given before: of two conditional writes at once, the second one sees the first. */
+  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.last.then(work);
+    this.last = turn.catch(() => undefined);
+    return turn;
   }
 
   list(call: FilesCall, path: Buffer, take: (name: string, attributes: FileAttributes) => void): Promise<void> {

@@ -10,7 +10,7 @@ import { IDLE_MS } from './upload';
 import { representationOf } from './validators';
 
 /** Maximum bytes sent of a file whose size is unknown before it is read, such as those in `/proc`. */
-const MOST_UNKNOWN = 1024 * 1024;
+export const MOST_UNKNOWN = 1024 * 1024;
 
 /**
  * Maximum bytes of a response: more than a container's disk holds. The size comes from the sandbox, and a promised

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { notedBytes } from '../../audit';
 import { OpenConnections, type Principal } from '../../auth';
 import { type Config, CONFIG } from '../../config';
@@ -18,7 +19,7 @@ import type { BodyStream } from '../../http';
 import { KeyedLimiter, untilAborted } from '../../scheduling';
 import { failedAs } from '../access/inside-errors';
 import { ContainerPath } from './container-path';
-import { attachment, sendAsTaken, sendFile } from './download';
+import { attachment, MOST_UNKNOWN, sendAsTaken, sendFile } from './download';
 import {
   decodeNameCursor,
   describe,
@@ -28,7 +29,7 @@ import {
   type FoundDescription,
   Listing,
 } from './listing';
-import { type ConditionalRequest, decisionOf } from './validators';
+import { type ConditionalRequest, decisionOf, representationOf } from './validators';
 import { bounded, formFile, IDLE_MS, MOST_FORM, tooLarge, type Written } from './upload';
 
 const MB = 1024 * 1024;
@@ -49,6 +50,14 @@ interface Call {
   readonly gone?: AbortSignal;
   /** The request whose conditions are evaluated if the call changes a file. */
   readonly request?: ConditionalRequest;
+}
+
+/** A part of a file, in memory. */
+interface FilePart {
+  readonly data: Buffer;
+  /** Of the whole file, in bytes; null if only reading it tells. */
+  readonly size: number | null;
+  readonly etag: string;
 }
 
 interface Client {
@@ -123,6 +132,48 @@ export class FilesService {
         const file = { content: until(content, inside.signal), length: body.length };
         return this.write(inside, call, { ...file, path, nameInDirectory: null });
       });
+    });
+  }
+
+  /**
+   * Reads a part of a file into memory.
+   *
+   * @param range in bytes; `length` ends at the end of the file
+   * @returns the part, and the file's size and entity tag; a file that the kernel generates has no size (null)
+   * @throws DomainError `path_is_directory`, `path_not_file`, `range_not_satisfiable`
+   */
+  async read(call: Call, given: string, { offset, length }: { offset: number; length: number }): Promise<FilePart> {
+    const path = ContainerPath.parse(given, 'path');
+    return this.transfer(call, async (inside) => {
+      const file = await this.engine.files.open(inside, path.bytes);
+      try {
+        const { size } = file.state;
+        const { etag } = representationOf(path, file.state);
+        if (etag === null) throw new DomainError('tools_failed');
+        const note = notedBytes();
+        if (size === 0) {
+          const data = (await file.beginning(MOST_UNKNOWN)).subarray(offset, offset + length);
+          note(data.length);
+          return { data, size: null, etag };
+        }
+        if (offset > size) throw new DomainError('range_not_satisfiable', { fields: { size } });
+        const part = { offset, length: Math.min(length, size - offset) };
+        if (part.length === 0) return { data: Buffer.alloc(0), size, etag };
+        return { data: await buffer(until(await file.range(part, note), inside.signal)), size, etag };
+      } finally {
+        file.close();
+      }
+    });
+  }
+
+  /** Like {@link upload}, for content in memory. */
+  async put(call: Call, given: string, data: Buffer): Promise<Written> {
+    const path = ContainerPath.parseEntry(given, 'path');
+    return this.transfer(call, (inside) => {
+      const limit = this.limitOf('FILE', inside.container);
+      if (data.length > limit) throw tooLarge(limit);
+      const content = Readable.from(data.length === 0 ? [] : [data]);
+      return this.write(inside, call, { content, length: data.length, path, nameInDirectory: null });
     });
   }
 

@@ -50,7 +50,13 @@ export class ProcessAnswers implements OnModuleDestroy {
     else await reply.status(200).send(await this.page(found, { ...readingOf(query), after }));
   }
 
-  private async page(found: FoundProcess, reading: Reading & { after: number }): Promise<ProcessOutputView> {
+  /**
+   * One page of the output, also for other modules.
+   *
+   * @param reading.limit maximum bytes
+   * @throws DomainError as {@link BackgroundProcesses.read}
+   */
+  async page(found: FoundProcess, reading: Reading & { after: number }): Promise<ProcessOutputView> {
     const { after } = reading;
     const program = await this.processes.read(found, after);
     const isEnded = found.row.endedAt !== null;

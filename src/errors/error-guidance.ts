@@ -1,5 +1,5 @@
-import type { ApiFault } from '../../src/errors/api-faults';
-import type { ErrorCode, FailureReason } from '../../src/errors/domain-error';
+import type { ApiFault } from './api-faults';
+import type { ErrorCode, FailureReason } from './domain-error';
 
 /** Every `code` that an answer may have. `client_gone` appears only in the audit. */
 export type AnswerCode = ErrorCode | Exclude<FailureReason, 'client_gone'>;
