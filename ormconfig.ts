@@ -28,6 +28,8 @@ import { Previews1764930000000 } from './src/migrations/1764930000000-previews';
 import { PreviewLinkEntity, PublicPortEntity } from './src/previews/preview.entities';
 import { Ssh1764940000000 } from './src/migrations/1764940000000-ssh';
 import { Processes1764950000000 } from './src/migrations/1764950000000-processes';
+import { E2b1764970000000 } from './src/migrations/1764970000000-e2b';
+import { E2bSandboxEntity } from './src/e2b/e2b-sandbox.entity';
 import { Lifetimes1764960000000 } from './src/migrations/1764960000000-lifetimes';
 import { ProcessEntity } from './src/sandbox/processes/process-rows';
 import { WebhookCursorEntity, WebhookDeliveryEntity, WebhookEntity } from './src/webhooks/webhook.entity';
@@ -68,6 +70,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       PublicPortEntity,
       SshKeyEntity,
       SshHostKeyEntity,
+      E2bSandboxEntity,
     ],
     migrations: [
       InitialSchema1764800000000,
@@ -79,6 +82,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       Ssh1764940000000,
       Processes1764950000000,
       Lifetimes1764960000000,
+      E2b1764970000000,
     ],
     synchronize: false,
   };

@@ -118,6 +118,22 @@ export const MODULES = {
     'containers',
     'sandbox',
   ],
+  e2b: [
+    ...FOUNDATION,
+    'http',
+    'auth',
+    'rate-limits',
+    'tiers',
+    'engine',
+    'images',
+    'audit',
+    'metrics',
+    'secrets',
+    'idempotency',
+    'containers',
+    'sandbox',
+    'previews',
+  ],
   admin: [...FOUNDATION, 'http', 'auth', 'tiers', 'images', 'audit', 'containers', 'usage'],
 };
 
@@ -291,7 +307,7 @@ export default defineConfig({
   options: { typeAware: true, typeCheck: true, denyWarnings: true, reportUnusedDisableDirectives: 'error' },
   env: { node: true, es2024: true },
   // The last is generated.
-  ignorePatterns: ['dist', 'node_modules', 'coverage', '.berth', 'packages/client/src/api-types.ts'],
+  ignorePatterns: ['dist', 'node_modules', 'coverage', '.berth', 'packages/client/src/api-types.ts', 'src/e2b/envd/generated'],
   rules: {
     ...Object.fromEntries(STRICT.map((rule) => [rule, 'error'])),
     'typescript/ban-ts-comment': ['error', { minimumDescriptionLength: 10 }],

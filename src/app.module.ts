@@ -8,6 +8,7 @@ import { AuthModule } from './auth';
 import { type Config, ConfigModule } from './config';
 import { ContainersModule } from './containers';
 import { DatabaseModule } from './database';
+import { E2bModule } from './e2b';
 import { EngineModule } from './engine.module';
 import { EventsModule } from './events';
 import { HealthModule } from './health';
@@ -55,6 +56,7 @@ export class AppModule {
         WebhooksModule,
         PreviewsModule,
         SshModule,
+        E2bModule,
         McpModule,
         AdminModule,
         HealthModule,

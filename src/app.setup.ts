@@ -6,6 +6,7 @@ import { CHANNELS } from './channels';
 import { Config, CONFIG } from './config';
 import { setUpConsole } from './console';
 import { SandboxProver } from './containers';
+import { passSandboxPorts, takeApiKeys } from './e2b';
 import { BerthIoAdapter } from './events';
 import { createHttpAdapter, setUpHttp } from './http';
 import { createLogger, NestLogger } from './logging';
@@ -20,8 +21,10 @@ import { setUpTracing } from './tracing';
  */
 export function setUpApp(app: NestFastifyApplication): void {
   setUpHttp(app, CHANNELS, () => {
+    takeApiKeys(app);
     setUpHttpMetrics(app);
     setUpRateLimits(app);
+    passSandboxPorts(app);
   });
   guardBeforeBodies(app);
   setUpMcp(app);

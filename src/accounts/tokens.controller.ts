@@ -29,11 +29,11 @@ export class TokensController {
   @ApiFaults('idempotency_key_reused', 'guest_session_expired', 'token_limit_reached')
   issue(
     @CurrentPrincipal() caller: Principal,
-    @Body() { name, scopes, expires_in: days }: CreateTokenDto,
+    @Body() { name, scopes, expires_in: days, format }: CreateTokenDto,
     @Keyed() request: KeyedRequest,
   ): Promise<CreatedTokenView> {
     return this.once.once(caller, request, async () => {
-      const asked = { name, scopes, days };
+      const asked = { name, scopes, days, ...(format != null && { format }) };
       return viewIssued(await this.requests.issueFor(caller, this.config.TOKEN_LIMIT, asked));
     });
   }

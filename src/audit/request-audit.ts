@@ -183,7 +183,8 @@ function intentOf(action: AuditAction, { principal, params, ip, id }: FastifyReq
   return {
     action,
     userId: principal?.userId ?? null,
-    tokenId: principal?.tokenId ?? null,
+    // Empty for a caller without a token, such as one with the secret of a sandbox.
+    tokenId: principal?.tokenId || null,
     targetId: namedTarget(params),
     address: ip,
     requestId: id,

@@ -16,7 +16,7 @@ export {
 } from './principal';
 export { ScopeRefusals } from './auth.guard';
 export { type SignIn, SignInCodes } from './sign-in-codes';
-export { TokenEntity } from './token.entity';
+export { TOKEN_FORMATS, TokenEntity, type TokenFormat } from './token.entity';
 export { TokenDaysField, TokenScopesField } from './token-fields';
 export { TokenRequests } from './token-requests';
 export { type IssuedToken, TokenService } from './token.service';

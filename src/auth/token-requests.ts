@@ -5,7 +5,7 @@ import { DomainError } from '../errors';
 import { Clock } from '../scheduling';
 import { invalidToken } from './bearer';
 import { earliest, grantedEnd, grantedScopes, type Principal, type RouteScope, type Scope } from './principal';
-import { TokenEntity } from './token.entity';
+import { TokenEntity, type TokenFormat } from './token.entity';
 import { type IssuedToken, type IssueToken, TokenService } from './token.service';
 import { UserEntity } from './user.entity';
 import { UserService } from './user.service';
@@ -16,6 +16,7 @@ interface AskedToken {
   readonly scopes: readonly RouteScope[] | undefined;
   /** Lifetime; null and undefined: as long as allowed. */
   readonly days: number | null | undefined;
+  readonly format?: TokenFormat;
 }
 
 /** A token that may create others, and its user. */
@@ -97,6 +98,7 @@ export class TokenRequests {
       return this.issueWithin(limit, {
         userId,
         name: asked.name,
+        ...(asked.format !== undefined && { format: asked.format }),
         scopes: grantedScopes({ own: issuer.scopes, asked: asked.scopes }),
         expiresAt: grantedEnd({ own: issuer.endsAt, days: asked.days, now: this.clock.now() }),
       });

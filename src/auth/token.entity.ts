@@ -41,7 +41,12 @@ export class TokenEntity {
   revokedAt: Date | null;
 }
 
-const FORMAT = /^berth_[0-9a-f]{64}$/;
+/** Forms of a token's text: Berth's own, and the form that E2B's clients require. */
+export const TOKEN_FORMATS = ['berth', 'e2b'] as const;
+export type TokenFormat = (typeof TOKEN_FORMATS)[number];
+
+const FORMAT = /^(?:berth_[0-9a-f]{64}|e2b_[0-9a-f]{40})$/;
+const RANDOM_BYTES: Readonly<Record<TokenFormat, number>> = { berth: 32, e2b: 20 };
 
 /** A new token: `text` is shown once, `hash` is stored. */
 interface MintedToken {
@@ -50,9 +55,9 @@ interface MintedToken {
   readonly prefix: string;
 }
 
-/** @returns a new token of 256 random bits from the operating system's generator */
-export function mintToken(): MintedToken {
-  const text = `berth_${randomBytes(32).toString('hex')}`;
+/** @returns a new token of 256 random bits from the operating system's generator; in E2B's form of 160 */
+export function mintToken(format: TokenFormat = 'berth'): MintedToken {
+  const text = `${format}_${randomBytes(RANDOM_BYTES[format]).toString('hex')}`;
   return { text, hash: hashToken(text), prefix: text.slice(0, 12) };
 }
 
@@ -61,7 +66,7 @@ export function isTokenFormat(text: string): boolean {
   return FORMAT.test(text);
 }
 
-/** SHA-256 as 64 hex. No salt and no slow hash: 256 random bits cannot be guessed, and the lookup needs an index. */
+/** SHA-256 as 64 hex. No salt and no slow hash: 160 random bits cannot be guessed, and the lookup needs an index. */
 export function hashToken(text: string): string {
   return oneShotHash('sha256', text, 'hex');
 }

@@ -9,7 +9,7 @@ import { Clock } from '../scheduling';
 import { Signals } from '../signals';
 import { Principal, Scope } from './principal';
 import { type FoundToken, TokenLookup } from './token-lookup';
-import { hashToken, isTokenFormat, mintToken, TokenEntity } from './token.entity';
+import { hashToken, isTokenFormat, mintToken, TokenEntity, type TokenFormat } from './token.entity';
 import { UserEntity } from './user.entity';
 import { UserService } from './user.service';
 
@@ -19,6 +19,8 @@ export interface IssueToken {
   readonly scopes: readonly Scope[];
   /** Marks a token that no text opens, as that of an SSH key: shown instead of the text's first characters. */
   readonly prefix?: string;
+  /** The form of the text; absent: Berth's own. */
+  readonly format?: TokenFormat;
   /** The agent that a token with the scope `agent` belongs to. */
   readonly agentId?: string;
   /** null if the token does not expire. */
@@ -92,7 +94,7 @@ export class TokenService {
 
   /** Creates a token for an existing user. */
   async issue(options: IssueToken): Promise<IssuedToken> {
-    const { text, hash, prefix } = mintToken();
+    const { text, hash, prefix } = mintToken(options.format);
     const token: TokenEntity = {
       id: randomUUID(),
       userId: options.userId,

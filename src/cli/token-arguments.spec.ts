@@ -12,6 +12,7 @@ describe('the arguments of the token command', () => {
       tier: 'free',
       scopes: ['read', 'write', 'exec'],
       expiresInDays: null,
+      format: 'berth',
       name: 'cli',
       isFirstAdmin: false,
     });
@@ -23,6 +24,7 @@ describe('the arguments of the token command', () => {
       tier: 'pro',
       scopes: ['admin', 'exec'],
       expiresInDays: 30,
+      format: 'berth',
       name: 'laptop',
       isFirstAdmin: true,
     });

@@ -1,9 +1,9 @@
 import { parseArgs } from 'node:util';
-import { type RouteScope, userFaults, USUAL_SCOPES } from '../auth';
+import { type RouteScope, TOKEN_FORMATS, type TokenFormat, userFaults, USUAL_SCOPES } from '../auth';
 import type { TiersService } from '../tiers';
 
 export const TOKEN_USAGE = `Usage: npm run -s token -- --user NAME --tier TIER [--scopes read,write,exec] [--expires-in DAYS] [--name NAME]
-                            [--first-is-admin]
+                            [--format berth|e2b] [--first-is-admin]
 
 Creates a token, and the user if it does not exist, and prints the token.
 
@@ -14,6 +14,7 @@ Creates a token, and the user if it does not exist, and prints the token.
                       exec: commands, terminals and files in the user's own containers; admin does not imply it
   --expires-in DAYS   1 to 3650 (default: the token does not expire)
   --name NAME         name to identify the token (default: cli)
+  --format FORMAT     berth or e2b: the form that clients of E2B require (default: berth)
   --first-is-admin    add the scope admin if this is the first user of the installation, not counting guests
 `;
 
@@ -25,6 +26,7 @@ export interface TokenArguments {
   readonly scopes: readonly RouteScope[];
   readonly expiresInDays: number | null;
   readonly name: string;
+  readonly format: TokenFormat;
   /** Adds the scope `admin` to a token of the installation's first user. */
   readonly isFirstAdmin: boolean;
 }
@@ -43,6 +45,7 @@ export function parseTokenArguments(
       scopes: option,
       'expires-in': option,
       name: option,
+      format: option,
       'first-is-admin': { type: 'boolean' },
     },
     strict: false,
@@ -79,18 +82,29 @@ export function parseTokenArguments(
   }
   const name = text('name') ?? 'cli';
   if (!/^[^\p{C}]{0,64}$/u.test(name)) faults.push('--name must be at most 64 printable characters');
-  if (faults.length > 0) return { faults };
+  const format = TOKEN_FORMATS.find((each) => each === (text('format') ?? 'berth'));
+  if (format === undefined) faults.push(`--format must be one of ${TOKEN_FORMATS.join(', ')}`);
+  if (format === undefined || faults.length > 0) return { faults };
   return {
     user: user ?? '',
     tier: tier ?? '',
     scopes: [...new Set(scopes.filter(isScope))],
     expiresInDays: days === undefined ? null : Number(days),
     name,
+    format,
     isFirstAdmin: 'first-is-admin' in values,
   };
 }
 
-const KNOWN: ReadonlySet<string> = new Set(['user', 'tier', 'scopes', 'expires-in', 'name', 'first-is-admin']);
+const KNOWN: ReadonlySet<string> = new Set([
+  'user',
+  'tier',
+  'scopes',
+  'expires-in',
+  'name',
+  'format',
+  'first-is-admin',
+]);
 
 function isScope(text: string): text is RouteScope {
   return (SCOPES as readonly string[]).includes(text);

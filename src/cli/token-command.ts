@@ -68,6 +68,7 @@ async function issueToken(work: {
   const { text } = await new TokenService(database, signals, users, clock).issue({
     userId: user.id,
     name: asked.name,
+    format: asked.format,
     scopes: asked.isFirstAdmin && (await users.isFirst(user.id)) ? [...asked.scopes, 'admin'] : asked.scopes,
     expiresAt: asked.expiresInDays === null ? null : new Date(clock.now().getTime() + asked.expiresInDays * DAY),
   });

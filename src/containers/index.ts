@@ -7,6 +7,7 @@ export { type ContainerEntry, insideFault, type RunningContainer } from './acces
 export { ContainersService } from './containers.service';
 export { ApiContainerById } from './dto/openapi';
 export {
+  AsSent,
   CreateContainerDto,
   DeleteContainerDto,
   EnvironmentProperty,
@@ -20,9 +21,11 @@ export {
   ContainerMovedView,
   ContainerStartedView,
   ContainerStoppedView,
+  ContainerView,
   LISTED_STATUSES,
   type ListedStatus,
 } from './dto/responses';
+export { faultOfLabels } from './model/labels';
 export { Moves } from './moves/moves';
 export { NodeListView, NodesAdmin, NodeView } from './nodes/nodes-admin';
 export { DeletedContainers } from './rows/deleted-containers';

@@ -101,11 +101,16 @@ export class DomainErrorFilter implements ExceptionFilter {
     if (isServerFault(answer.status) || databaseFault(thrown)) {
       this.logger.error({ err: thrown, code: answer.body.code, request_id: request.id }, 'a request failed');
     }
+    // The handler has answered completely, with an error of its protocol's own form.
+    if (reply.raw.writableEnded) return;
     if (reply.sent || reply.raw.headersSent) {
       // Part of the answer is already sent, so only a broken connection can signal the failure.
       reply.raw.destroy();
       return;
     }
-    void reply.status(answer.status).headers(answer.headers).send(answer.body);
+    void reply
+      .status(answer.status)
+      .headers(answer.headers)
+      .send(request.route?.errorForm?.(answer, thrown) ?? answer.body);
   }
 }

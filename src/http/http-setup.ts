@@ -214,12 +214,13 @@ function onRequest(draining: Draining, hosts: AllowedHosts, routes: RouteRegistr
   };
 }
 
-/** Routes outside `/api`: for probes and collectors, and those whose paths other standards give. */
+/** Routes outside `/api`: for probes and collectors, and those whose paths others give. */
 const OUTSIDE_API = [
   'health/live',
   'health/ready',
   'metrics',
   'mcp',
+  'e2b/*path',
   '.well-known/oauth-protected-resource',
   '.well-known/oauth-protected-resource/mcp',
 ];

@@ -1,6 +1,7 @@
 import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum';
 import { ModulesContainer } from '@nestjs/core';
 import { type NestFastifyApplication, RouteConfig } from '@nestjs/platform-fastify';
+import { FASTIFY_ROUTE_CONFIG_METADATA } from '@nestjs/platform-fastify/constants';
 import { type FastifyInstance, type FastifyReply, FastifyRequest } from 'fastify';
 import type { IncomingHttpHeaders } from 'node:http';
 import { DomainError, invalidParameters } from '../errors';
@@ -34,16 +35,17 @@ function declareTakenBodies(modules: ModulesContainer): void {
   for (const { controller, name, handler } of routeHandlers(modules)) {
     if (parametersOf(controller, name, RouteParamtypes.BODY).length === 0) continue;
     const accepts = Reflect.hasMetadata(MERGE_FORMS, handler) ? ACCEPT_PATCHES : ACCEPT_JSON;
-    RouteConfig({ takesBody: true, accepts })(controller.prototype as object, name, { value: handler });
+    const known = Reflect.getMetadata(FASTIFY_ROUTE_CONFIG_METADATA, handler) as object | undefined;
+    RouteConfig({ ...known, takesBody: true, accepts })(controller.prototype as object, name, { value: handler });
   }
 }
 
 /** Refuses an unwanted body as such, rather than by its media type. An empty body needs no type. */
 const refuseForeignBody: PreParsing = (request, _reply, payload, done) => {
   const { headers } = request.raw;
-  const { streamsBody, takesBody, accepts } = request.route ?? {};
+  const { streamsBody, takesBody, accepts, takesGzip } = request.route ?? {};
   const isEmpty = headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0;
-  if (!isEmpty && (streamsBody || takesBody) && isEncoded(headers)) {
+  if (!isEmpty && (streamsBody || takesBody) && isEncoded(headers, takesGzip)) {
     // RFC 9110, 12.5.3: names the accepted coding.
     done(new DomainError('unsupported_media_type', { headers: { 'accept-encoding': 'identity' } }));
     return;
@@ -77,8 +79,9 @@ function refuseBody(request: FastifyRequest, _reply: FastifyReply, done: (error?
   else done(untaken());
 }
 
-/** True if a body is compressed or otherwise encoded: Berth decodes none. */
-function isEncoded({ 'content-encoding': coding }: IncomingHttpHeaders): boolean {
+/** True if a body is compressed or otherwise encoded: Berth decodes none, but gzip where a route says so. */
+function isEncoded({ 'content-encoding': coding }: IncomingHttpHeaders, takesGzip = false): boolean {
+  if (takesGzip && coding === 'gzip') return false;
   return coding !== undefined && !/^(?:identity)?$/i.test(coding.trim());
 }
 

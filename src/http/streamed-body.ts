@@ -12,6 +12,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Whether the route's handler reads the body itself, as a stream. */
     streamsBody?: boolean;
+    /** Whether the handler decodes a body with `Content-Encoding: gzip`. */
+    takesGzip?: boolean;
   }
   interface FastifyRequest {
     /** The original `content-type` of a streamed body. */
@@ -34,10 +36,17 @@ export const FIRST_LINE = Symbol('the class of the first line of a body');
 /**
  * Lets a route's handler read the body itself, of any type and size: see {@link StreamedBody}.
  *
- * @param options firstLine: the class of the JSON at the start of the body, for the OpenAPI document
+ * @param options firstLine: the class of the JSON at the start of the body, for the OpenAPI document; gzip: the handler
+ *   decodes a body of this coding
  */
-export const StreamsBody = ({ firstLine }: { readonly firstLine?: Type } = {}): MethodDecorator =>
-  applyDecorators(RouteConfig({ streamsBody: true }), SetMetadata(FIRST_LINE, firstLine));
+export const StreamsBody = ({
+  firstLine,
+  gzip,
+}: { readonly firstLine?: Type; readonly gzip?: true } = {}): MethodDecorator =>
+  applyDecorators(
+    RouteConfig({ streamsBody: true, ...(gzip && { takesGzip: true }) }),
+    SetMetadata(FIRST_LINE, firstLine),
+  );
 
 /** Adds the parser of streamed bodies. Call it before any route is added. */
 export function passStreamedBodies(fastify: FastifyInstance): void {

@@ -47,6 +47,8 @@ export interface Credentials {
   /** Of the header `Berth-Token`. */
   readonly token: string | null;
   readonly cookie: string | null;
+  /** Who has proved otherwise who they are: see `PreviewExtension`. */
+  readonly principal?: Principal | undefined;
 }
 
 type Visitor = Pick<Admission, 'by' | 'mayStart'>;
@@ -120,7 +122,8 @@ export class PreviewAccess {
     };
   }
 
-  private async proofOf({ token, cookie }: Credentials): Promise<Principal | ValidLink | null> {
+  private async proofOf({ token, cookie, principal }: Credentials): Promise<Principal | ValidLink | null> {
+    if (principal) return principal;
     if (token !== null && !isLinkToken(token)) return this.tokens.verify(token);
     return this.links.find(token ?? cookie ?? '');
   }

@@ -2,6 +2,7 @@ import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@ne
 import { type IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { once } from 'node:events';
+import type { Principal } from '../auth';
 import { CONFIG, type Config } from '../config';
 import { DomainError, invalidParameters } from '../errors';
 import {
@@ -34,10 +35,27 @@ interface PreviewRequest {
   readonly clientAddress: string;
 }
 
+/** What a module that stands above previews adds to them. */
+export interface PreviewExtension {
+  /** A port that it answers itself, in all containers, in place of an application. */
+  readonly port: number;
+  serve(request: IncomingMessage, response: ServerResponse, target: PreviewTarget): Promise<void>;
+  /**
+   * Who visits a port, by a proof that previews do not know; null without one.
+   *
+   * @throws DomainError if the proof is wrong
+   */
+  principalOf(
+    request: IncomingMessage,
+    visit: Pick<PreviewRequest, 'target' | 'clientAddress'>,
+  ): Promise<Principal | null>;
+}
+
 /** The listener of previews: a server of its own, with other names than the API's. */
 @Injectable()
 export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly server: HttpListener;
+  private extension: PreviewExtension | null = null;
 
   constructor(
     @Inject(CONFIG)
@@ -79,6 +97,11 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
     await closed;
   }
 
+  /** Adds to what is served; to be called before the server listens. */
+  extend(extension: PreviewExtension): void {
+    this.extension = extension;
+  }
+
   /** The public URL of a port, without a path; null if previews are off. */
   originOf(target: PreviewTarget): string | null {
     const { port } = this;
@@ -98,8 +121,13 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
     try {
       const preview = this.previewOf(request);
       const path = request.url?.split('?', 1)[0] ?? '';
-      if (path.startsWith(OWN_PATHS)) await this.answerOwn(path, request, response, preview);
-      else await this.previews.serve(request, response, preview);
+      const { extension } = this;
+      if (extension?.port === preview.target.port) await extension.serve(request, response, preview.target);
+      else if (path.startsWith(OWN_PATHS)) await this.answerOwn(path, request, response, preview);
+      else {
+        const principal = (await extension?.principalOf(request, preview)) ?? undefined;
+        await this.previews.serve(request, response, { ...preview, principal });
+      }
     } catch (error) {
       if (socket.destroyed) return;
       this.note(error);

@@ -45,6 +45,6 @@ import { Previews } from './previews';
     PreviewTraffic,
     PreviewUpstream,
   ],
-  exports: [ContainerPorts],
+  exports: [ContainerPorts, Previews, PreviewServer],
 })
 export class PreviewsModule {}

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { Principal } from '../auth';
 import { DomainError } from '../errors';
 import { addressKey } from '../http';
 import { RefusedTokens } from '../rate-limits';
@@ -18,6 +19,8 @@ interface Visit {
   /** The public origin of the preview. */
   readonly origin: string;
   readonly clientAddress: string;
+  /** The visitor, if they have proved who they are by something that previews do not know. */
+  readonly principal?: Principal | undefined;
 }
 
 /** Serves the visitors of ports: admits them, wakes the container, connects, and passes bytes both ways. */
@@ -65,9 +68,9 @@ export class Previews {
     { visit, kind }: { visit: Visit; kind: 'request' | 'websocket' },
     work: (exchange: Exchange) => Promise<void>,
   ): Promise<void> {
-    const { target, origin, clientAddress } = visit;
+    const { target, origin, clientAddress, principal } = visit;
     const { socket } = request;
-    const credentials = credentialsOf(request, origin);
+    const credentials = principal ? { token: null, cookie: null, principal } : credentialsOf(request, origin);
     const asked = await this.admit(visit, credentials);
     const leave = this.connections.enter(asked.owner);
     const ended = this.traffic.begin(kind);
@@ -112,6 +115,7 @@ export class Previews {
   private admit({ target, clientAddress }: Visit, credentials: Credentials): Promise<Admission> {
     const credential = credentials.token ?? credentials.cookie;
     const admit = (): Promise<Admission> => this.access.admit(target, credentials);
+    if (credentials.principal) return admit();
     const proves = ({ by }: Admission): boolean => by !== 'public';
     return this.refused.guard(admit, { address: addressKey(clientAddress), credential, proves });
   }

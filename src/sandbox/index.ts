@@ -5,8 +5,10 @@ export { processView } from './processes/dto';
 export { ProcessAnswers } from './processes/process-answers';
 export { SandboxModule } from './sandbox.module';
 export { type CommandClient, Commands } from './commands/commands';
+export { ContainerPath } from './files/container-path';
+export { FilesService, type UploadBody } from './files/files.service';
+export { ContainerStatistics } from './stats/stats';
 export { COMMAND_TIMEOUT_MS, RunCommandDto } from './commands/dto';
-export { FilesService } from './files/files.service';
 export type { TerminalExit } from './terminals/attachment';
 export { TERMINAL_CHANNELS } from './terminals/terminal-channels';
 export {

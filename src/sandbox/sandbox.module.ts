@@ -72,6 +72,6 @@ const TERMINALS = [Terminals, TerminalRights, TerminalAdmission, TerminalGateway
     ...STATISTICS,
     RunStreams,
   ],
-  exports: [BackgroundProcesses, Commands, FilesService, ProcessAnswers, RunStreams, Terminals],
+  exports: [BackgroundProcesses, Commands, ContainerStatistics, FilesService, ProcessAnswers, RunStreams, Terminals],
 })
 export class SandboxModule {}

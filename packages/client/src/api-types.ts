@@ -17,6 +17,10 @@ export type CreateTokenDto = {
      * Lifetime in days, limited by the calling token. Default: the token expires with the calling token, or never.
      */
     expires_in?: number | null;
+    /**
+     * Form of the token: `e2b` for clients of E2B, which accept no other. Default: "berth".
+     */
+    format?: 'berth' | 'e2b' | null;
 };
 
 export type CreatedTokenView = {

@@ -1,7 +1,16 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { IsString, Matches } from 'class-validator';
+import { IsIn, IsOptional, IsString, Matches } from 'class-validator';
 import { Choice, Count, Text, Timestamp, Uuid } from '../../api-fields';
-import { type IssuedToken, RouteScope, SCOPES, TokenDaysField, TokenEntity, TokenScopesField } from '../../auth';
+import {
+  type IssuedToken,
+  RouteScope,
+  SCOPES,
+  TOKEN_FORMATS,
+  TokenDaysField,
+  TokenEntity,
+  type TokenFormat,
+  TokenScopesField,
+} from '../../auth';
 import { BodyExample, printableName } from '../../http';
 
 /** Body of `POST /api/tokens`. */
@@ -22,6 +31,14 @@ export class CreateTokenDto {
     'Lifetime in days, limited by the calling token. Default: the token expires with the calling token, or never.',
   )
   readonly expires_in?: number | null;
+
+  @Choice(TOKEN_FORMATS, 'Form of the token: `e2b` for clients of E2B, which accept no other.', {
+    required: false,
+    default: 'berth',
+  })
+  @IsOptional()
+  @IsIn(TOKEN_FORMATS, { message: `must be one of ${TOKEN_FORMATS.join(', ')}` })
+  readonly format?: TokenFormat | null;
 }
 
 /** A token as shown to its owner, without its text. */

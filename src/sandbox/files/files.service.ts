@@ -52,6 +52,8 @@ interface Call {
   readonly request?: ConditionalRequest;
 }
 
+/** What an upload reads: the body of a request, or a part of it. */
+export type UploadBody = Pick<BodyStream, 'length' | 'read' | 'discard'>;
 /** A part of a file, in memory. */
 interface FilePart {
   readonly data: Buffer;
@@ -119,7 +121,7 @@ export class FilesService {
   }
 
   /** @throws DomainError `file_too_large`, `no_space`, `path_is_directory`, `path_exists`, `request_timeout` */
-  async upload(call: Call, given: Buffer | undefined, body: BodyStream): Promise<Written> {
+  async upload(call: Call, given: Buffer | undefined, body: UploadBody): Promise<Written> {
     return this.taking(body, async () => {
       const path = ContainerPath.parseEntry(required(given), 'path');
       // The work may be called again; a body can be read once.
@@ -315,7 +317,7 @@ export class FilesService {
   }
 
   /** Discards the rest of the body after `work`, so that a client that is still sending can read the response. */
-  private async taking<T>(body: BodyStream, work: () => Promise<T>): Promise<T> {
+  private async taking<T>(body: Pick<BodyStream, 'discard'>, work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } finally {

@@ -3,7 +3,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { noteProgram } from '../../audit';
 import { type Caller, ContainersService } from '../../containers';
-import { ContainerEngine, type ContainerProcess, EngineError, saysNotRunning, type SignalName } from '../../engine';
+import {
+  ContainerEngine,
+  type ContainerProcess,
+  EngineError,
+  saysNotRunning,
+  type SignalName,
+  type TerminalSize,
+} from '../../engine';
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
 import { Clock, Poll, retryUntilClosed, Stopwatch } from '../../scheduling';
@@ -19,7 +26,12 @@ interface ProcessStart {
   readonly cwd?: string | undefined;
   readonly env?: Readonly<Record<string, string>> | undefined;
   readonly user?: string | undefined;
-  readonly terminal: boolean;
+  /** Whether it gets a terminal, or the size of that. */
+  readonly terminal: boolean | TerminalSize;
+  /** Whether it has an input; without one, it reads end-of-file. By default it has. A terminal always is an input. */
+  readonly stdin?: boolean;
+  /** A name that the caller gives it, by which its list finds it; at most 128 bytes. */
+  readonly tag?: string | undefined;
 }
 
 /** A process, with what its sandbox tells of it: null if the sandbox does not run, or does not know it. */
@@ -96,7 +108,7 @@ export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDest
 
   /** @throws DomainError `container_not_running`, `command_not_started`, `process_limit_reached`, `command_failed` */
   async start(caller: Caller, id: string, request: ProcessStart): Promise<FoundProcess> {
-    const { command, cwd, env, user, terminal } = request;
+    const { command, cwd, env, user, terminal, stdin = true, tag } = request;
     noteProgram(command);
     return this.containers.inside(caller, id, async (container) => {
       const { id: containerId, engineId } = container;
@@ -105,11 +117,12 @@ export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDest
         .start(container, {
           kind: 'process',
           command,
-          stdin: true,
+          stdin: stdin ? true : undefined,
           cwd,
           env,
           user,
-          terminal: terminal ? SIZE : undefined,
+          terminal: terminal === true ? SIZE : terminal || undefined,
+          tag,
         })
         .catch((error: unknown) => {
           throw toDomainError(error);
@@ -117,7 +130,7 @@ export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDest
       try {
         const row = await this.rows.begin({ ...kept, kind: 'process' }, AT_ONCE);
         void this.follow(row, program);
-        return { row, found: { ...kept, state: stateOf(program, command) } };
+        return { row, found: { ...kept, state: stateOf(program, request) } };
       } catch (error) {
         program.close();
         await this.programs.discard(kept);
@@ -188,6 +201,23 @@ export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDest
     if (stdin.writableLength + data.length > UNREAD_INPUT_BYTES) throw new DomainError('stdin_full');
     if (data.length > 0) stdin.write(data);
     if (close) stdin.end();
+  }
+
+  /**
+   * Changes the size of a process's terminal.
+   *
+   * @throws DomainError as {@link ContainersService.resumed}; `process_not_found`, `process_ended`, `command_failed`
+   */
+  async resize(caller: Caller, id: string, processId: string, size: TerminalSize): Promise<void> {
+    const { row } = await this.findToUse(caller, id, processId);
+    if (row.endedAt !== null) throw new DomainError('process_ended');
+    await this.watch
+      .inputOf(row)
+      .then((reader) => reader.resize(size))
+      .catch((error: unknown) => {
+        const isGone = error instanceof EngineError && error.code === 'program_not_found';
+        throw isGone || saysNotRunning(error) ? new DomainError('process_ended') : toDomainError(error);
+      });
   }
 
   /**
@@ -325,8 +355,12 @@ export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDest
 }
 
 /** Of a program that has just started. */
-function stateOf(program: ContainerProcess, [name = '']: readonly string[]): FoundProgram['state'] {
+function stateOf(
+  program: ContainerProcess,
+  { command: [name = ''], terminal }: Pick<ProcessStart, 'command' | 'terminal'>,
+): FoundProgram['state'] {
+  const hasTerminal = terminal !== false;
   const { id, pid, startedAt } = program;
-  const none = { owner: '', program: name, isKept: true, hasTerminal: false, from: 0, to: 0, readers: 1, exit: null };
+  const none = { owner: '', program: name, isKept: true, hasTerminal, from: 0, to: 0, readers: 1, exit: null };
   return { id, pid, startedAt, ...none };
 }

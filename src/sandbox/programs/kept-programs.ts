@@ -35,6 +35,8 @@ export interface KeptProgram {
   /** The program and its arguments, shortened if they are long. They may contain secrets: only for the user. */
   readonly command: readonly string[];
   readonly startedAt: Date;
+  /** A name that its user gave it. */
+  readonly tag?: string | undefined;
 }
 
 /** A kept program, with its present state as its sandbox tells it. */
@@ -48,6 +50,8 @@ type InContainer = Pick<RunningContainer, 'id' | 'userId' | 'engineId'>;
 interface NewProgram extends Omit<ProcessRequest, 'kept' | 'owner' | 'id'> {
   readonly kind: KeptKind;
   readonly id?: string;
+  /** At most 128 bytes. */
+  readonly tag?: string | undefined;
 }
 
 /** What is sealed into the owner of a program. The container, Docker's id and the program's id are bound to it. */
@@ -57,6 +61,7 @@ const owner = z.object({
   runAs: z.string().nullable(),
   command: z.array(z.string()),
   at: z.number(),
+  tag: z.string().optional(),
 });
 
 const KINDS: readonly string[] = ['process', 'start', 'terminal'] satisfies KeptKind[];
@@ -91,13 +96,13 @@ export class KeptPrograms {
   /** Starts a program, with the container's variables. @throws EngineError as `EnginePrograms.start` */
   async start(
     container: InContainer & Pick<RunningContainer, 'environment'>,
-    { kind, id = randomUUID(), ...request }: NewProgram,
+    { kind, id = randomUUID(), tag, ...request }: NewProgram,
   ): Promise<{ readonly kept: KeptProgram; readonly program: ContainerProcess }> {
     const { command, user, env } = request;
     const { engineId, userId, id: containerId } = container;
     const startedAt = this.clock.now();
-    const shown = shortened(command);
-    const kept = { id, kind, containerId, userId, engineId, runAs: user ?? null, command: shown, startedAt };
+    const shown = shortened(command, MOST_COMMAND_BYTES - Buffer.byteLength(JSON.stringify(tag ?? '')) + 2);
+    const kept = { id, kind, containerId, userId, engineId, runAs: user ?? null, command: shown, startedAt, tag };
     const program = await this.engine.programs.start(engineId, {
       ...request,
       id,
@@ -177,13 +182,14 @@ export class KeptPrograms {
     }
   }
 
-  private seal({ kind, userId, runAs, command, startedAt, ...program }: KeptProgram): string {
+  private seal({ kind, userId, runAs, command, startedAt, tag, ...program }: KeptProgram): string {
     const text: z.infer<typeof owner> = {
       kind,
       user: userId,
       runAs: runAs !== null && runAs.length <= MOST_RUN_AS ? runAs : null,
       command: [...command],
       at: startedAt.getTime(),
+      tag,
     };
     return this.secrets.seal(JSON.stringify(text), sealContext(program));
   }
@@ -193,7 +199,7 @@ export class KeptPrograms {
     const { id } = state;
     try {
       const opened = this.secrets.open(state.owner, sealContext({ id, containerId, engineId }));
-      const { kind, user, runAs, command, at } = owner.parse(JSON.parse(opened));
+      const { kind, user, runAs, command, at, tag } = owner.parse(JSON.parse(opened));
       // A later version may have other kinds.
       if (!KINDS.includes(kind) || user !== userId) return null;
       return {
@@ -205,6 +211,7 @@ export class KeptPrograms {
         runAs,
         command,
         startedAt: new Date(at),
+        tag,
         state,
       };
     } catch (error) {
@@ -223,9 +230,9 @@ function sealContext({ id, containerId, engineId }: Pick<KeptProgram, 'id' | 'co
 }
 
 /** As much of a command as there is room for; what is cut ends with an ellipsis. */
-function shortened(command: readonly string[]): string[] {
+function shortened(command: readonly string[], most: number): string[] {
   const shown: string[] = [];
-  let left = MOST_COMMAND_BYTES;
+  let left = most;
   for (const part of command) {
     const bytes = Buffer.byteLength(JSON.stringify(part));
     if (bytes > left) return [...shown, `${cut(part, left)}…`];

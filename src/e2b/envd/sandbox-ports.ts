@@ -1,0 +1,126 @@
+import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { HttpAdapterHost } from '@nestjs/core';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Principal } from '../../auth';
+import { DomainError, errorAnswer, invalidParameters } from '../../errors';
+import { ClientAddress } from '../../http';
+import { portOf, type PreviewExtension, PreviewServer, Previews, type PreviewTarget } from '../../previews';
+import { ENVD_PORT } from './envd-call';
+import { EnvdGuard, PORT_HEADER, SANDBOX_HEADER, SECRET_HEADER } from './envd.guard';
+
+/** Where E2B's routes are on the API's listener. */
+const BASE = '/e2b';
+
+/** What a sandbox's own address serves; the control API is not among it. */
+const ENVD_PATHS = /^\/(?:files|health|envs|metrics|process\.Process\/\w+|filesystem\.Filesystem\/\w+)(?:\?|$)/;
+
+/**
+ * The two ways to a sandbox. Below the preview domain, envd has a port of each container, and the secret of a sandbox
+ * opens its other ports too. Below `/e2b`, a header names the port; other ports than envd's are the container's.
+ */
+@Injectable()
+export class SandboxPorts implements PreviewExtension, OnModuleInit {
+  readonly port = ENVD_PORT;
+
+  constructor(
+    private readonly http: HttpAdapterHost,
+    private readonly server: PreviewServer,
+    private readonly previews: Previews,
+    private readonly guard: EnvdGuard,
+    private readonly clients: ClientAddress,
+  ) {}
+
+  onModuleInit(): void {
+    this.server.extend(this);
+  }
+
+  /** Hands a request on to the API's routes, with all of their limits. @throws DomainError `route_not_found` */
+  async serve(request: IncomingMessage, response: ServerResponse, { containerId }: PreviewTarget): Promise<void> {
+    const { url = '/' } = request;
+    if (!ENVD_PATHS.test(url)) throw new DomainError('route_not_found');
+    const fastify = this.http.httpAdapter.getInstance<FastifyInstance>();
+    await fastify.ready();
+    request.url = `${BASE}${url}`;
+    // The name has been checked: it is the sandbox's.
+    Object.assign(request.headers, {
+      host: 'localhost',
+      [SANDBOX_HEADER]: containerId,
+      [PORT_HEADER]: String(ENVD_PORT),
+    });
+    fastify.routing(request, response);
+  }
+
+  /** @throws DomainError as `EnvdGuard.openBySecret` */
+  async principalOf(
+    request: IncomingMessage,
+    { target, clientAddress }: { readonly target: PreviewTarget; readonly clientAddress: string },
+  ): Promise<Principal | null> {
+    const secret = request.headers[SECRET_HEADER];
+    // An application may have a header of this name. Without the form of a secret, it is the application's.
+    if (typeof secret !== 'string' || !/^[0-9a-f]{64}$/.test(secret)) return null;
+    const { principal } = await this.guard.openBySecret(target.containerId, secret, clientAddress);
+    withoutSecret(request);
+    return principal;
+  }
+
+  /**
+   * Passes a request below `/e2b` on to the port of a container that its headers name.
+   *
+   * @throws DomainError as `EnvdGuard.openBySecret`, `invalid_parameters`, before anything was answered
+   */
+  async pass(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    const { headers, raw, ip } = request;
+    const [id, port] = [headers[SANDBOX_HEADER], portOf(String(headers[PORT_HEADER]))];
+    if (port === null) throw invalidParameters([{ field: PORT_HEADER, message: 'must be a port from 1 to 65535' }]);
+    if (typeof id !== 'string') throw invalidParameters([{ field: SANDBOX_HEADER, message: 'must name the sandbox' }]);
+    const { principal, containerId } = await this.guard.openBySecret(id, headers[SECRET_HEADER], ip);
+    await request.onAuthenticated?.(principal, 'link');
+    withoutSecret(raw);
+    raw.url = raw.url?.slice(BASE.length);
+    reply.hijack();
+    const target = { containerId, port };
+    const origin = this.server.originOf(target) ?? `${request.protocol}://${request.host}`;
+    try {
+      const visit = { target, origin, clientAddress: this.clients.of(raw), principal };
+      await this.previews.serve(raw, reply.raw, visit);
+    } catch (error) {
+      answer(reply.raw, errorAnswer(error, request.id));
+    }
+  }
+}
+
+/** An application in the sandbox need not see the secret that opens the sandbox from outside. */
+function withoutSecret({ headers, rawHeaders }: IncomingMessage): void {
+  delete headers[SECRET_HEADER];
+  for (let at = rawHeaders.length - 2; at >= 0; at -= 2) {
+    if (rawHeaders[at]?.toLowerCase() === SECRET_HEADER) rawHeaders.splice(at, 2);
+  }
+}
+
+function answer(response: ServerResponse, { status, headers, body }: ReturnType<typeof errorAnswer>): void {
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  const text = JSON.stringify({ code: status, message: body.error });
+  response.shouldKeepAlive = false;
+  response.writeHead(status, { ...headers, 'content-type': 'application/json', 'cache-control': 'no-store' }).end(text);
+}
+
+/**
+ * Has requests below `/e2b` that name another port than envd's pass to the container. Call it after the hooks that
+ * count requests.
+ */
+export function passSandboxPorts(app: NestFastifyApplication): void {
+  const ports = app.get(SandboxPorts);
+  app
+    .getHttpAdapter()
+    .getInstance()
+    .addHook('onRequest', async (request, reply) => {
+      const port = request.headers[PORT_HEADER];
+      if (port === undefined || port === String(ENVD_PORT) || !request.url.startsWith(`${BASE}/`)) return;
+      await ports.pass(request, reply);
+    });
+}

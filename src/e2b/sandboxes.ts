@@ -1,0 +1,315 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { In } from 'typeorm';
+import { type Config, CONFIG } from '../config';
+import { type Caller, ContainersService, type ContainerView, faultOfLabels, Forks, StatusWait } from '../containers';
+import { Database } from '../database';
+import { DomainError, errorAnswer, invalidParameters } from '../errors';
+import type { NetworkPolicy } from '../network-policy';
+import type { ConnectDto, ForkDto, ListDto, NetworkDto, NewSandboxDto } from './control.dto';
+import { E2bError } from './e2b-error';
+import { E2bSandboxEntity } from './e2b-sandbox.entity';
+import { SandboxAccess } from './sandbox-access';
+
+/** The version of envd whose features are served. */
+export const ENVD_VERSION = '0.6.4';
+
+const DEFAULT_TIMEOUT_SECONDS = 300;
+/** How long a creation may take. */
+const CREATION_MS = 120_000;
+/** The most pages of containers that are read for one page of sandboxes. */
+const MOST_PAGES = 10;
+/** The end of a container that has none: clients require one. */
+const NEVER = '9999-12-31T23:59:59.000Z';
+const ALL_TRAFFIC = '0.0.0.0/0';
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** Settings that Berth does not have, and what does their work. */
+const REFUSED = {
+  mcp: 'is not available: connect the agent to /mcp, or run its server in the sandbox',
+  iam: 'is not available: pass credentials in envVars',
+  volumeMounts: 'is not available: keep files in the sandbox, or in a snapshot',
+} as const;
+
+/** The sandboxes of E2B's clients: containers, through the services of Berth's own API. */
+@Injectable()
+export class E2bSandboxes {
+  constructor(
+    private readonly containers: ContainersService,
+    private readonly statusWait: StatusWait,
+    private readonly forks: Forks,
+    private readonly access: SandboxAccess,
+    private readonly database: Database,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'PREVIEW_DOMAIN' | 'PREVIEW_PORT'>,
+  ) {}
+
+  /**
+   * Creates a container and waits until it runs.
+   *
+   * @throws DomainError as {@link ContainersService.create}, {@link StatusWait.until}; E2bError
+   */
+  async create(caller: Caller, body: Readonly<NewSandboxDto>, signal: AbortSignal): Promise<object> {
+    for (const [field, words] of Object.entries(REFUSED)) {
+      const value = body[field as keyof typeof REFUSED];
+      if (value != null && Object.keys(value).length > 0) throw new E2bError(400, words, field);
+    }
+    if (body.autoResume?.enabled === true) {
+      throw new E2bError(400, 'is not available: resume with connect, or set auto_start for previews', 'autoResume');
+    }
+    const metadata = metadataOf(body.metadata);
+    const network = networkOf({ ...body.network, allow_internet_access: body.allow_internet_access });
+    const fits = faultOfLabels(metadata) === null;
+    const pauses = body.autoPauseMemory === false ? 'stop' : 'pause';
+    const created = await this.containers.create(caller, {
+      ...(UUID.test(body.templateID) ? { snapshot: body.templateID } : { image: imageOf(body.templateID) }),
+      ...(body.envVars && { env: body.envVars }),
+      ...(fits && { labels: metadata }),
+      ...(network !== undefined && { network }),
+      lifetime_seconds: lifetimeOf(body.timeout),
+      end_action: body.autoPause === true ? pauses : 'delete',
+    });
+    const id = created.db_id;
+    const row = await this.access.rowFor({
+      containerId: id,
+      template: body.templateID,
+      metadata: fits ? null : metadata,
+    });
+    if (created.status !== 'running') await this.untilRunning(caller, id, signal);
+    return this.sandboxView(row);
+  }
+
+  async get(caller: Caller, id: string): Promise<object> {
+    const view = await this.find(caller, id);
+    const row = await this.access.rowFor({ containerId: id, template: templateOf(view), metadata: null });
+    const { network } = view;
+    return {
+      ...listedView(view, row),
+      ...this.sandboxView(row),
+      allowInternetAccess: network === 'internet',
+      lifecycle: { autoResume: false, onTimeout: view.end_action === 'delete' ? 'kill' : 'pause' },
+    };
+  }
+
+  /** @returns the sandboxes of one page, and the token of the next page */
+  async list(caller: Caller, query: Readonly<ListDto>): Promise<{ items: object[]; next: string | null }> {
+    const wanted = Object.fromEntries(new URLSearchParams(query.metadata ?? ''));
+    const metadata = Object.fromEntries(Object.entries(wanted).map((pair) => pair.map(decoded) as [string, string]));
+    const states = query.state?.split(',') ?? ['running', 'paused'];
+    const after = query.startedAfter === undefined ? null : Date.parse(query.startedAfter);
+    if (Number.isNaN(after)) throw invalidParameters([{ field: 'startedAfter', message: 'must be a time' }]);
+    const items: object[] = [];
+    const limit = query.limit ?? 100;
+    let cursor = query.nextToken ?? null;
+    for (let page = 0; page < MOST_PAGES && items.length < limit; page += 1) {
+      const found = await this.containers.list(caller, {
+        limit: limit - items.length,
+        ...(cursor !== null && { cursor }),
+      });
+      const views = found.containers.filter((view): view is typeof view & ContainerView => 'end_action' in view);
+      const rows = await this.rowsOf(views.map(({ db_id }) => db_id));
+      for (const view of views) {
+        const row = rows.get(view.db_id);
+        const listed = listedView(view, row);
+        const isWanted =
+          states.includes(listed.state) &&
+          (after === null || Date.parse(listed.startedAt) > after) &&
+          (query.template === undefined || query.template === listed.templateID) &&
+          Object.entries(metadata).every(([key, value]) => listed.metadata[key] === value);
+        if (isWanted) items.push(listed);
+      }
+      cursor = found.next_cursor;
+      if (cursor === null) break;
+    }
+    return { items, next: cursor };
+  }
+
+  async kill(caller: Caller, id: string): Promise<void> {
+    await this.find(caller, id);
+    await this.containers.delete(caller, id);
+  }
+
+  /** Moves the end of the sandbox: `timeout` seconds from now. */
+  async setTimeout(caller: Caller, id: string, timeout: number | undefined): Promise<void> {
+    await this.find(caller, id);
+    await this.containers.update(caller, id, { lifetime_seconds: lifetimeOf(timeout) });
+  }
+
+  /** Like {@link setTimeout}, but never moves the end nearer. */
+  async extend(caller: Caller, id: string, timeout: number | undefined): Promise<void> {
+    const { ends_at: end, status } = await this.find(caller, id);
+    const seconds = lifetimeOf(timeout);
+    const isLater = end === null ? status !== 'running' : Date.now() + seconds * 1000 > Date.parse(end);
+    if (isLater) await this.containers.update(caller, id, { lifetime_seconds: seconds });
+  }
+
+  /** Resumes or starts the sandbox if it does not run. @returns also whether it did not run */
+  async connect(caller: Caller, id: string, body: Readonly<ConnectDto>): Promise<{ resumed: boolean; view: object }> {
+    const view = await this.find(caller, id);
+    const row = await this.access.rowFor({ containerId: id, template: templateOf(view), metadata: null });
+    const resumed = view.status !== 'running';
+    await this.extend(caller, id, body.timeout);
+    if (view.status === 'paused' && body.memory === false) await this.containers.stop(caller, id);
+    if (view.status === 'paused' && body.memory !== false) await this.containers.resume(caller, id);
+    else if (resumed) await this.containers.start(caller, id);
+    return { resumed, view: this.sandboxView(row) };
+  }
+
+  async pause(caller: Caller, id: string, memory: boolean | undefined): Promise<void> {
+    const { status } = await this.find(caller, id);
+    if (status !== 'running') throw new E2bError(409, `the sandbox is ${status}`);
+    await (memory === false ? this.containers.stop(caller, id) : this.containers.pause(caller, id));
+  }
+
+  async setNetwork(caller: Caller, id: string, body: Readonly<NetworkDto>): Promise<void> {
+    await this.find(caller, id);
+    await this.containers.update(caller, id, { network: networkOf({ ...body }) ?? 'internet' });
+  }
+
+  async fork(
+    caller: Caller,
+    id: string,
+    { count = 1, timeout }: Readonly<ForkDto>,
+    signal: AbortSignal,
+  ): Promise<object[]> {
+    const source = await this.find(caller, id);
+    const { template, metadata } = await this.access.rowFor({
+      containerId: id,
+      template: templateOf(source),
+      metadata: null,
+    });
+    const forked = await this.forks.fork(caller, id, { count }, {});
+    const copies = 'containers' in forked ? forked.containers : [forked];
+    return Promise.all(
+      copies.map(async ({ db_id }) => {
+        try {
+          const row = await this.access.rowFor({ containerId: db_id, template, metadata });
+          await this.untilRunning(caller, db_id, signal);
+          await this.containers.update(caller, db_id, {
+            lifetime_seconds: lifetimeOf(timeout),
+            end_action: source.end_action,
+          });
+          return { sandbox: this.sandboxView(row) };
+        } catch (error) {
+          const { status, body } = errorAnswer(error, '');
+          return { error: { code: status, message: body.error } };
+        }
+      }),
+    );
+  }
+
+  /** One of the caller's containers; another user's is not found. @throws DomainError `container_not_found` */
+  async find(caller: Caller, id: string): Promise<ContainerView> {
+    if (!UUID.test(id)) throw new DomainError('container_not_found');
+    try {
+      return (await this.containers.get(caller, id)) as ContainerView;
+    } catch (error) {
+      if (error instanceof DomainError && error.kind === 'not_authorized') throw new DomainError('container_not_found');
+      throw error;
+    }
+  }
+
+  private async untilRunning(caller: Caller, id: string, signal: AbortSignal): Promise<void> {
+    await this.statusWait.until(caller, id, { status: 'running', timeoutMs: CREATION_MS, signal });
+  }
+
+  private async rowsOf(ids: readonly string[]): Promise<Map<string, E2bSandboxEntity>> {
+    if (ids.length === 0) return new Map();
+    const rows = await this.database.manager.findBy(E2bSandboxEntity, { containerId: In([...ids]) });
+    return new Map(rows.map((row) => [row.containerId, row]));
+  }
+
+  private sandboxView(row: E2bSandboxEntity): object {
+    return {
+      sandboxID: row.containerId,
+      templateID: row.template,
+      clientID: 'berth',
+      envdVersion: ENVD_VERSION,
+      envdAccessToken: this.access.tokenOf(row),
+      trafficAccessToken: null,
+      domain: this.config.PREVIEW_PORT === 'off' ? null : this.config.PREVIEW_DOMAIN,
+    };
+  }
+}
+
+function templateOf({ template, image }: ContainerView): string {
+  return template?.name ?? image;
+}
+
+function imageOf(template: string): string {
+  return template === 'base' ? 'sandbox' : template;
+}
+
+function lifetimeOf(timeout: number | undefined): number {
+  return Math.max(1, timeout ?? DEFAULT_TIMEOUT_SECONDS);
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw invalidParameters([{ field: 'metadata', message: 'must be URL-encoded twice' }]);
+  }
+}
+
+function metadataOf(value: Readonly<Record<string, unknown>> = {}): Record<string, string> {
+  const entries = Object.entries(value);
+  const isText = entries.every((pair): pair is [string, string] => typeof pair[1] === 'string');
+  if (!isText || JSON.stringify(value).length > 16_384) {
+    throw invalidParameters([{ field: 'metadata', message: 'must have string values, 16 KiB in all' }]);
+  }
+  return Object.fromEntries(entries as [string, string][]);
+}
+
+/**
+ * The network policy of E2B's settings; undefined: the tier's default.
+ *
+ * @throws E2bError for rules that Berth cannot enforce
+ */
+export function networkOf(asked: Readonly<Record<string, unknown>>): NetworkPolicy | undefined {
+  const { allow_internet_access: internet, allowOut = [], denyOut = [] } = asked;
+  for (const field of ['rules', 'egressProxy', 'maskRequestHost', 'httpsPorts']) {
+    if (asked[field] != null)
+      throw new E2bError(400, 'is not available: use a proxy in the sandbox', `network.${field}`);
+  }
+  if (asked['allowPublicTraffic'] === true) {
+    throw new E2bError(400, 'is not available: publish single ports by the API', 'network.allowPublicTraffic');
+  }
+  const [allowed, denied] = [allowOut, denyOut].map((list) => (Array.isArray(list) ? (list as unknown[]) : [list]));
+  const allowsAll = allowed?.every((entry) => entry === ALL_TRAFFIC) ?? true;
+  if (!allowsAll) {
+    const words = 'is not available without ports: set the container network to { "allow": ["203.0.113.0/24:443"] }';
+    throw new E2bError(400, words, 'network.allowOut');
+  }
+  const deniesAll = internet === false || denied?.includes(ALL_TRAFFIC) === true;
+  if (!deniesAll && (denied?.length ?? 0) > 0) {
+    throw new E2bError(400, 'must be all traffic (0.0.0.0/0): single addresses cannot be denied', 'network.denyOut');
+  }
+  if (deniesAll && (allowed?.length ?? 0) === 0) return 'none';
+  return internet === true || (allowed?.length ?? 0) > 0 ? 'internet' : undefined;
+}
+
+function listedView(view: ContainerView, row: E2bSandboxEntity | undefined) {
+  return {
+    sandboxID: view.db_id,
+    templateID: row?.template ?? templateOf(view),
+    alias: view.name,
+    clientID: 'berth',
+    startedAt: view.created_at,
+    endAt: view.ends_at ?? view.expires_at ?? NEVER,
+    cpuCount: Math.max(1, Math.round(view.resources.cpu_shares / 1000)),
+    memoryMB: view.resources.memory_mb,
+    diskSizeMB: view.resources.disk_mb,
+    metadata: row?.metadata ?? view.labels,
+    state: STATES[view.status as keyof typeof STATES],
+    envdVersion: ENVD_VERSION,
+    volumeMounts: [],
+  };
+}
+
+/** A stopped container is a sandbox that was paused without its memory; a failed one is no sandbox. */
+const STATES = {
+  creating: 'running',
+  running: 'running',
+  paused: 'paused',
+  stopped: 'paused',
+  error: 'error',
+} as const;
