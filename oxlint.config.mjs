@@ -307,7 +307,14 @@ export default defineConfig({
   options: { typeAware: true, typeCheck: true, denyWarnings: true, reportUnusedDisableDirectives: 'error' },
   env: { node: true, es2024: true },
   // The last is generated.
-  ignorePatterns: ['dist', 'node_modules', 'coverage', '.berth', 'packages/client/src/api-types.ts', 'src/e2b/envd/generated'],
+  ignorePatterns: [
+    'dist',
+    'node_modules',
+    'coverage',
+    '.berth',
+    'packages/client/src/api-types.ts',
+    'src/e2b/envd/generated',
+  ],
   rules: {
     ...Object.fromEntries(STRICT.map((rule) => [rule, 'error'])),
     'typescript/ban-ts-comment': ['error', { minimumDescriptionLength: 10 }],
