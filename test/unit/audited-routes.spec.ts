@@ -54,7 +54,8 @@ function routesOf(controller: Type): [route: string, action: string | undefined]
     if (method === undefined) return [];
     const paths = [Reflect.getMetadata(PATH_METADATA, handler) as string | string[]].flat();
     return paths.map((path): [string, string | undefined] => {
-      const url = ['', 'api', Reflect.getMetadata(PATH_METADATA, controller) as string, path].join('/');
+      const base = Reflect.getMetadata(PATH_METADATA, controller) as string;
+      const url = ['', ...(base === 'e2b' ? [] : ['api']), base, path].join('/');
       return [
         `${method} ${url.replace(/\/+/g, '/').replace(/\/$/, '')}`,
         Reflect.getMetadata(AUDITED, handler) as string,

@@ -38,6 +38,7 @@ export class CreateTokenDto {
   })
   @IsOptional()
   @IsIn(TOKEN_FORMATS, { message: `must be one of ${TOKEN_FORMATS.join(', ')}` })
+  @IsString()
   readonly format?: TokenFormat | null;
 }
 
