@@ -1,6 +1,6 @@
-import { All, Body, Controller, Delete, Get, HttpCode, Param, Post, Put, Query, Res } from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Put, Query, Req, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
-import type { FastifyReply } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Audited } from '../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { SnapshotsService, TemplatesService } from '../containers';
@@ -12,6 +12,15 @@ import { E2bSandboxes, ENVD_VERSION } from './sandboxes';
 
 const SNAPSHOT_MS = 120_000;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** What E2B has and Berth has not. */
+const MISSING = ['volumes', 'volumes/:id', 'secrets', 'secrets/:id'];
+
+function missing({ url }: FastifyRequest): E2bError {
+  return url.includes('/volumes')
+    ? new E2bError(501, 'there are no volumes: keep files in the sandbox, or in a snapshot')
+    : new E2bError(501, 'there are no secrets: pass them in envVars, which are stored encrypted');
+}
 
 /** E2B's control API: the requests of its SDKs. */
 @ApiExcludeController()
@@ -202,16 +211,23 @@ export class E2bController {
     throw new E2bError(501, 'templates are not built here: make a snapshot, or let an administrator put a template');
   }
 
-  @All(['volumes', 'volumes/:id'])
+  // Not by `@All()`: Nest gives such routes no options, and so neither E2B's keys nor its form of errors.
+  @Get(MISSING)
   @Scopes('read')
-  volumes(): never {
-    throw new E2bError(501, 'there are no volumes: keep files in the sandbox, or in a snapshot');
+  getMissing(@Req() request: FastifyRequest): never {
+    throw missing(request);
   }
 
-  @All(['secrets', 'secrets/:id'])
+  @Post(MISSING)
   @Scopes('read')
-  secrets(): never {
-    throw new E2bError(501, 'there are no secrets: pass them in envVars, which are stored encrypted');
+  postMissing(@Req() request: FastifyRequest): never {
+    throw missing(request);
+  }
+
+  @Delete(MISSING)
+  @Scopes('read')
+  deleteMissing(@Req() request: FastifyRequest): never {
+    throw missing(request);
   }
 
   @Get(['sandboxes/:id/logs', 'v2/sandboxes/:id/logs'])

@@ -216,6 +216,39 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'POST /api/admin/reconcile': { scope: 'admin' },
 };
 
+/** E2B's control API, whose errors have E2B's form. */
+const OF_E2B: Readonly<Record<string, readonly [RouteScope, ...RouteScope[]]>> = {
+  'POST /e2b/sandboxes': ['write', 'exec'],
+  'POST /e2b/v2/sandboxes': ['write', 'exec'],
+  'GET /e2b/sandboxes': ['read'],
+  'GET /e2b/v2/sandboxes': ['read'],
+  'GET /e2b/sandboxes/:id': ['read', 'exec'],
+  'DELETE /e2b/sandboxes/:id': ['write'],
+  'POST /e2b/sandboxes/:id/timeout': ['write'],
+  'POST /e2b/sandboxes/:id/refreshes': ['write'],
+  'POST /e2b/sandboxes/:id/connect': ['write', 'exec'],
+  'POST /e2b/v2/sandboxes/:id/connect': ['write', 'exec'],
+  'POST /e2b/sandboxes/:id/resume': ['write', 'exec'],
+  'POST /e2b/sandboxes/:id/pause': ['write'],
+  'POST /e2b/sandboxes/:id/fork': ['write', 'exec'],
+  'PUT /e2b/sandboxes/:id/network': ['write'],
+  'POST /e2b/sandboxes/:id/snapshots': ['write'],
+  'GET /e2b/sandboxes/:id/logs': ['read'],
+  'GET /e2b/v2/sandboxes/:id/logs': ['read'],
+  'GET /e2b/snapshots': ['read'],
+  'GET /e2b/templates': ['read'],
+  'GET /e2b/templates/aliases/:alias': ['read'],
+  'DELETE /e2b/templates/:id': ['write'],
+  'POST /e2b/templates': ['read'],
+  'POST /e2b/v2/templates': ['read'],
+  'POST /e2b/v3/templates': ['read'],
+  ...Object.fromEntries(
+    ['volumes', 'volumes/:id', 'secrets', 'secrets/:id'].flatMap((path) =>
+      ['GET', 'POST', 'DELETE'].map((method) => [`${method} /e2b/${path}`, ['read'] as const]),
+    ),
+  ),
+};
+
 /** The most that a token can hold without what a route asks for; nobody sees into containers for being `admin`. */
 const WITHOUT: Readonly<Record<RouteScope, readonly Scope[]>> = {
   read: ['write', 'exec'],
@@ -275,7 +308,7 @@ describe('authorization', () => {
       .get(RouteRegistry)
       .routes.filter(({ method, url }) => method !== 'HEAD' && method !== 'OPTIONS' && !isDocumentation(url))
       .map(({ method, url }) => `${method} ${url}`);
-    const ruled = Object.keys(RULES).filter((route) => !isDocumentation(route.split(' ')[1] ?? ''));
+    const ruled = Object.keys({ ...RULES, ...OF_E2B }).filter((route) => !isDocumentation(route.split(' ')[1] ?? ''));
     expect([...new Set(routes)].sort()).toEqual(ruled.sort());
   });
 
@@ -324,6 +357,29 @@ describe('authorization', () => {
       const answer = await call(route, bearer(await issued(needed)), randomUUID(), {
         unknown: 1,
       });
+      expect([401, 403]).not.toContain(answer.status);
+    });
+  });
+
+  describe.each(Object.entries(OF_E2B))('%s', (route, scopes) => {
+    it("must refuse keys that are no tokens, and tokens without the scopes, in E2B's form", async () => {
+      const unknown = [{}, { 'x-api-key': 'nonsense' }, { 'x-api-key': `e2b_${'0'.repeat(40)}` }, bearer('nonsense')];
+      for (const headers of unknown) {
+        const answer = await call(route, headers, container.db_id, {});
+        expect([answer.status, await answer.json()]).toEqual([401, { code: 401, message: expect.any(String) }]);
+      }
+      for (const scope of scopes) {
+        const answer = await call(route, { 'x-api-key': await issued(WITHOUT[scope]) }, container.db_id, {});
+        expect([answer.status, await answer.json()]).toEqual([403, { code: 403, message: expect.any(String) }]);
+      }
+    });
+
+    it("must not find somebody else's, and lets a token with the scopes alone through", async () => {
+      if (route.includes('/sandboxes/:id')) {
+        const answer = await call(route, { 'x-api-key': stranger.token }, container.db_id, {});
+        expect([answer.status, await answer.json()]).toEqual([404, { code: 404, message: expect.any(String) }]);
+      }
+      const answer = await call(route, { 'x-api-key': await issued(scopes) }, randomUUID(), { unknown: 1 });
       expect([401, 403]).not.toContain(answer.status);
     });
   });
