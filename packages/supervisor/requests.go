@@ -83,7 +83,7 @@ var operations = map[string]operation{
 	"unpack":      long(&walks, unpackArchive),
 	"usage":       inside(&walks, readUsage),
 	"search":      inside(&walks, search),
-	"watch":       inside(&watches, watch),
+	"watch":       long(&watches, watch),
 	"read":        asUser(readFile),
 	"write":       asUser(writeFile),
 	"pread":       asUser(readPart),

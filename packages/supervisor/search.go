@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unsafe"
 )
 
 // Bounds of walks that look for something.
@@ -22,8 +21,6 @@ const (
 	mostSearched = 1 << 30
 	mostFile     = 16 << 20
 	mostLine     = 256
-	mostWatched  = 4096
-	mostWatches  = 16
 )
 
 var errEnough = errors.New("a bound is reached")
@@ -149,130 +146,4 @@ func (f *finder) searchFile(e entry) error {
 			return nil
 		}
 	}
-}
-
-// Streams that watch, and the directories that all of them watch.
-var (
-	watches = counter{most: mostWatches}
-	watched = counter{most: mostWatched}
-)
-
-const watchedChanges = syscall.IN_CREATE | syscall.IN_CLOSE_WRITE | syscall.IN_ATTRIB | syscall.IN_DELETE |
-	syscall.IN_MOVED_FROM | syscall.IN_MOVED_TO | syscall.IN_DELETE_SELF | syscall.IN_MOVE_SELF | syscall.IN_ONLYDIR
-
-// watcher tells of changes in directories.
-type watcher struct {
-	out       rows
-	fd        int
-	recursive bool
-	paths     map[int32]string // Below the request's directory, each with a slash at its end.
-}
-
-func watch(s *stream, r *request, dir *os.File) (any, error) {
-	fd, err := syscall.InotifyInit1(syscall.IN_CLOEXEC | syscall.IN_NONBLOCK)
-	if err != nil {
-		return nil, err
-	}
-	file := os.NewFile(uintptr(fd), "inotify")
-	defer file.Close()
-	w := &watcher{out: rows{s: s}, fd: fd, recursive: r.Recursive, paths: map[int32]string{}}
-	defer func() { watched.release(len(w.paths)) }()
-	if err := w.add(dir, ""); err != nil {
-		return nil, err
-	}
-	s.tell(struct{}{})
-	go func() {
-		<-s.ctx.Done()
-		file.Close()
-	}()
-	buffer := make([]byte, 16<<10)
-	for {
-		n, err := file.Read(buffer)
-		if s.ctx.Err() != nil {
-			return nil, errCancelled
-		}
-		if err != nil {
-			return nil, err
-		}
-		isGone, err := w.take(dir, buffer[:n])
-		if err == nil {
-			err = w.out.flush()
-		}
-		if isGone || err != nil {
-			return nil, err
-		}
-	}
-}
-
-// add watches a directory, and with recursive those below it.
-func (w *watcher) add(dir *os.File, below string) error {
-	if !watched.add(1) {
-		return tooMany("watched directories")
-	}
-	number, err := syscall.InotifyAddWatch(w.fd, within(dir, "."), watchedChanges)
-	if _, known := w.paths[int32(number)]; err != nil || known {
-		watched.release(1)
-	}
-	if err != nil {
-		return err
-	}
-	w.paths[int32(number)] = below
-	if !w.recursive {
-		return nil
-	}
-	return eachEntry(dir, func(e entry) error {
-		if !e.info.IsDir() {
-			return nil
-		}
-		return w.addPlace(e.place, below+e.base+"/")
-	}, ignore)
-}
-
-func (w *watcher) addPlace(place, below string) error {
-	inner, err := openInner(place)
-	if err != nil {
-		return nil
-	}
-	defer inner.Close()
-	if strings.Count(below, "/") > mostDepth {
-		return nil
-	}
-	return w.add(inner, below)
-}
-
-// take tells of the events that the kernel has reported.
-func (w *watcher) take(top *os.File, events []byte) (isGone bool, err error) {
-	for len(events) >= syscall.SizeofInotifyEvent {
-		event := (*syscall.InotifyEvent)(unsafe.Pointer(&events[0]))
-		end := syscall.SizeofInotifyEvent + int(event.Len)
-		name := string(bytes.TrimRight(events[syscall.SizeofInotifyEvent:end], "\x00"))
-		events = events[end:]
-		below, known := w.paths[event.Wd]
-		switch {
-		case event.Mask&syscall.IN_Q_OVERFLOW != 0:
-			err = w.tell("", "overflow")
-		case event.Mask&syscall.IN_IGNORED != 0 && known:
-			delete(w.paths, event.Wd)
-			watched.release(1)
-		case event.Mask&(syscall.IN_DELETE_SELF|syscall.IN_MOVE_SELF) != 0:
-			isGone = isGone || below == ""
-		case name == "" || isUnfinished(name) || !known:
-		case event.Mask&(syscall.IN_DELETE|syscall.IN_MOVED_FROM) != 0:
-			err = w.tell(below+name, "removed")
-		case event.Mask&(syscall.IN_CREATE|syscall.IN_MOVED_TO) != 0:
-			if err = w.tell(below+name, "created"); err == nil && w.recursive && event.Mask&syscall.IN_ISDIR != 0 {
-				err = w.addPlace(within(top, below+name), below+name+"/")
-			}
-		default:
-			err = w.tell(below+name, "changed")
-		}
-		if err != nil {
-			return false, err
-		}
-	}
-	return isGone, nil
-}
-
-func (w *watcher) tell(name, change string) error {
-	return w.out.add(map[string]any{"path": []byte(name), "change": change})
 }

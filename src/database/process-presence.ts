@@ -31,6 +31,8 @@ const END_WITHIN_MS = 1_000;
 const KEEPALIVES =
   'SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 2; SET tcp_user_timeout = 4000';
 
+const LOCK = 'SELECT pg_advisory_lock_shared(hashtextextended($1, 0)), pg_backend_pid() AS pid';
+
 /** Name of this connection in `pg_stat_activity`. */
 const APPLICATION_NAME = 'berth presence';
 
@@ -51,12 +53,19 @@ export class ProcessPresence implements OnApplicationShutdown {
   private timer: NodeJS.Timeout | undefined;
   private closed = false;
 
-  private constructor(private readonly pool: Pool | null) {}
+  /** @param noteFault learns of errors of this connection, as of all others, so that one outage is reported once */
+  private constructor(
+    private readonly pool: Pool | null,
+    private readonly noteFault: (error: Error) => void,
+  ) {}
 
   /** Proves the presence once, then regularly. @throws the driver's error if the first proof fails */
   static async establish(dataSource: DataSource): Promise<ProcessPresence> {
     const isPostgres = dataSource.options.type === 'postgres';
-    const presence = new ProcessPresence(isPostgres ? ((dataSource.driver as PostgresDriver).master as Pool) : null);
+    const presence = new ProcessPresence(
+      isPostgres ? ((dataSource.driver as PostgresDriver).master as Pool) : null,
+      (error) => void dataSource.logger.logQueryError(error, LOCK),
+    );
     await presence.prove();
     presence.provenAfter(PROVE_EVERY_MS);
     return presence;
@@ -159,8 +168,7 @@ export class ProcessPresence implements OnApplicationShutdown {
       // PostgreSQL does not see the end of a process whose machine or network is gone; only its kernel's probes tell.
       await connection.query(KEEPALIVES);
       // A shared lock: PostgreSQL may not have ended our previous session yet. No other code takes this lock.
-      const lock = 'SELECT pg_advisory_lock_shared(hashtextextended($1, 0)), pg_backend_pid() AS pid';
-      const { rows } = await connection.query<{ pid: unknown }>(lock, [this.holder]);
+      const { rows } = await connection.query<{ pid: unknown }>(LOCK, [this.holder]);
       if (this.closed) throw new Error('the process ends');
       this.connection = connection;
       this.backend = rows[0]?.pid;
@@ -169,6 +177,7 @@ export class ProcessPresence implements OnApplicationShutdown {
       return this.lastSession;
     } catch (error) {
       this.drop(connection);
+      if (error instanceof Error) this.noteFault(error);
       throw error;
     }
   }

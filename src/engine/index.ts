@@ -13,6 +13,7 @@ export {
   type EngineFiles,
   FILE_TYPE,
   type FileAttributes,
+  type FileChange,
   type FileContent,
   type FilesCall,
   type FileSearch,

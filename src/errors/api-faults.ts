@@ -168,6 +168,10 @@ const FAULTS = {
   archive_too_large: { when: 'limit is the maximum size in bytes', fields: { limit: 2_147_483_648 } },
   tools_failed: { when: 'an I/O error, a file changed during the operation, or no progress for 60 s' },
   too_many_transfers: { when: 'limit is the maximum per container (16)', fields: { limit: 16 } },
+  too_many_watches: {
+    when: 'limit is the maximum per container (16), directories that of all directories that they watch (4,096)',
+    fields: { limit: 16, directories: 4_096 },
+  },
   file_access_failed: { when: 'code gives the reason', codes: PROGRAM },
   no_space: { when: 'incomplete data was removed' },
   no_capacity: {

@@ -89,6 +89,7 @@ export const ERRORS = {
   request_header_fields_too_large: { status: 431, message: 'request header fields too large' },
   command_not_started: { status: 422, message: 'command cannot be started' },
   too_many_transfers: { status: 429, message: 'too many transfers of files at once' },
+  too_many_watches: { status: 429, message: 'too many watches of files at once' },
   rate_limit_exceeded: { status: 429, message: 'rate limit exceeded' },
   too_many_connections: { status: 429, message: 'too many connections' },
   too_many_terminals: { status: 429, message: 'too many terminals at once' },

@@ -157,6 +157,7 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
     advice: 'Correct the program, working directory or user. A shell must be given explicitly.',
   },
   too_many_transfers: { retry: 'later', advice: 'Wait until another transfer ends.' },
+  too_many_watches: { retry: 'later', advice: 'End another watch, or watch a directory with fewer below it.' },
   rate_limit_exceeded: { retry: 'later', advice: 'Follow events instead of polling.' },
   too_many_connections: { retry: 'later', advice: 'Close some. A page needs only one event connection.' },
   too_many_terminals: {

@@ -11,6 +11,7 @@ import { CommandsController } from './commands/commands.controller';
 import { Commands } from './commands/commands';
 import { FileLinks, FileLinksController } from './files/file-links';
 import { FilesController } from './files/files.controller';
+import { FileWatches } from './files/file-watches';
 import { FilesService } from './files/files.service';
 import { KeptPrograms } from './programs/kept-programs';
 import { PreparedContainers } from './prepared-containers';
@@ -64,6 +65,7 @@ const TERMINALS = [Terminals, TerminalRights, TerminalAdmission, TerminalGateway
     PreparedContainers,
     FilesService,
     FileLinks,
+    FileWatches,
     ...COMMANDS,
     ...PROCESSES,
     ...TERMINALS,

@@ -2,11 +2,11 @@ import { createServer, connect as connectTo, Server, Socket } from 'node:net';
 import { once } from 'node:events';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../ormconfig';
-import { connect, Database } from '../../src/database';
+import { connect, Database, ProcessPresence } from '../../src/database';
 import type { ApiClient } from '../support/clients/api-client';
 import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 import { eventually } from '../support/eventually';
-import { describeQuick, sampled } from '../support/extent';
+import { sampled } from '../support/extent';
 import { TcpProxy } from '../support/faults/tcp-proxy';
 import { BerthProcess } from '../support/servers/berth-process';
 
@@ -70,7 +70,7 @@ class EndingPostgres {
   }
 }
 
-describeQuick('a PostgreSQL that ends', () => {
+describe('a PostgreSQL that ends', () => {
   let database: TestDatabase;
   let postgres: EndingPostgres;
   let dataSource: DataSource;
@@ -97,7 +97,7 @@ describeQuick('a PostgreSQL that ends', () => {
   });
 });
 
-describeQuick('a PostgreSQL that is slow to answer', () => {
+describe('a PostgreSQL that is slow to answer', () => {
   it('delays a start that waits longer for a connection than a request may', async () => {
     const database = await openTestDatabase();
     const proxy = await TcpProxy.before(database.url);
@@ -117,7 +117,25 @@ describeQuick('a PostgreSQL that is slow to answer', () => {
   });
 });
 
-describeQuick('a transaction whose session PostgreSQL ends', () => {
+describe('the presence of a process', () => {
+  it('reports its errors as all other queries do, so that an outage has one line', async () => {
+    const database = await openTestDatabase();
+    const proxy = await TcpProxy.before(database.url);
+    const dataSource = await connect(dataSourceOptions(proxy.url));
+    const reported: unknown[] = [];
+    jest.spyOn(dataSource.logger, 'logQueryError').mockImplementation((error) => void reported.push(error));
+    const presence = await ProcessPresence.establish(dataSource);
+    await proxy.down();
+    const failed: unknown = await presence.prove().catch((error: unknown) => error);
+    expect(failed).toBeInstanceOf(Error);
+    expect(reported).toContain(failed);
+    await presence.onApplicationShutdown();
+    await dataSource.destroy();
+    await database.drop();
+  });
+});
+
+describe('a transaction whose session PostgreSQL ends', () => {
   let database: TestDatabase;
   let dataSource: DataSource;
 

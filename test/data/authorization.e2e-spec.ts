@@ -116,6 +116,7 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'DELETE /api/containers/:id/files': { scope: 'exec', id: 'container' },
   'GET /api/containers/:id/files/list': { scope: 'exec', id: 'container' },
   'GET /api/containers/:id/files/search': { scope: 'exec', id: 'container' },
+  'GET /api/containers/:id/files/watch': { scope: 'exec', id: 'container' },
   'POST /api/containers/:id/files/links': { scope: 'exec', id: 'container' },
   // The link in its query is the proof: test/unit/file-links.spec.ts.
   'GET /api/containers/:id/files/linked': { scope: 'public' },
@@ -442,5 +443,5 @@ function withQuery(route: string): string {
   if (route.endsWith('snapshots/:id/wait')) return route;
   if (route.endsWith('/wait')) return `${route}?status=running&timeout=0`;
   if (route.endsWith('/files/search')) return `${route}?path=/tmp&name=x`;
-  return /\/(files|files\/links|list|archive)$/.test(route) ? `${route}?path=/tmp/x` : route;
+  return /\/(files|files\/links|list|archive|files\/watch)$/.test(route) ? `${route}?path=/tmp/x` : route;
 }

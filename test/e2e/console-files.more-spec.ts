@@ -92,6 +92,17 @@ describe('folders in the console, on Docker under gVisor', () => {
     expect(names.split('\n').sort()).toEqual(expect.arrayContaining(['./README.md', `./src/${LONG}`]));
   });
 
+  it('must be listed again when programs change them, with the selection', async () => {
+    await page.getByLabel('Select single.txt').check();
+    await sh('echo x > /home/user/by-a-program; rm -r /home/user/project');
+    await page.getByRole('button', { name: 'by-a-program', exact: true }).waitFor();
+    await page.getByRole('button', { name: 'project', exact: true }).waitFor({ state: 'detached' });
+    expect(await page.getByLabel('Select single.txt').isChecked()).toBe(true);
+    await page.getByLabel('Select single.txt').uncheck();
+    await sh('rm /home/user/by-a-program; mkdir -p /home/user/project; echo read me > /home/user/project/README.md');
+    await page.getByRole('button', { name: 'project', exact: true }).waitFor();
+  });
+
   it('must be said to be unreadable where the browser cannot read one', async () => {
     await page.evaluate('globalThis.getAsEntry = DataTransferItem.prototype.webkitGetAsEntry');
     await page.evaluate('delete DataTransferItem.prototype.webkitGetAsEntry');

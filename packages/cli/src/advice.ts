@@ -118,6 +118,7 @@ const ADVICE: Readonly<Partial<Record<BerthErrorCode, Advice>>> = {
   too_many: says('Try again when other commands in it have ended.'),
   too_many_transfers: says('Try again when another transfer has ended.'),
   too_many_terminals: says('Close one: `exit` in it, or `berth sh NAME --attach ID`.'),
+  too_many_watches: says('Try again when another watch of files has ended.'),
   too_many_connections: says('Close other commands that follow events or output.'),
   node_unavailable: LATER,
   database_busy: LATER,

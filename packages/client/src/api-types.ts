@@ -1640,7 +1640,7 @@ export type CommandEndView = {
 /**
  * Stable error code for programs.
  */
-export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'snapshot_limit_reached' | 'webhook_limit_reached' | 'link_limit_reached' | 'public_not_allowed' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'snapshot_not_found' | 'template_not_found' | 'link_not_found' | 'agent_not_found' | 'webhook_not_found' | 'delivery_not_found' | 'token_not_found' | 'ssh_key_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'variable_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'image_name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'restart_required' | 'sandbox_full' | 'previews_disabled' | 'ssh_disabled' | 'ssh_key_taken' | 'snapshot_not_ready' | 'event_not_kept' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'image_never_pulled' | 'node_reachable' | 'not_clustered' | 'same_node' | 'removal_pending' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'precondition_failed' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'misdirected_request' | 'wrong_pool' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'pause_failed' | 'resume_failed' | 'delete_failed' | 'update_failed' | 'restore_failed' | 'move_failed' | 'snapshot_failed' | 'template_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'application_failed' | 'port_closed' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'container_starting' | 'container_not_responding' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_not_built' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'too_many' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
+export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'snapshot_limit_reached' | 'webhook_limit_reached' | 'link_limit_reached' | 'public_not_allowed' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'snapshot_not_found' | 'template_not_found' | 'link_not_found' | 'agent_not_found' | 'webhook_not_found' | 'delivery_not_found' | 'token_not_found' | 'ssh_key_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'variable_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'image_name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'restart_required' | 'sandbox_full' | 'previews_disabled' | 'ssh_disabled' | 'ssh_key_taken' | 'snapshot_not_ready' | 'event_not_kept' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'image_never_pulled' | 'node_reachable' | 'not_clustered' | 'same_node' | 'removal_pending' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'precondition_failed' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'misdirected_request' | 'wrong_pool' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'too_many_watches' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'pause_failed' | 'resume_failed' | 'delete_failed' | 'update_failed' | 'restore_failed' | 'move_failed' | 'snapshot_failed' | 'template_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'application_failed' | 'port_closed' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'container_starting' | 'container_not_responding' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_not_built' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'too_many' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
 
 export type ErrorDetail = {
     /**
@@ -1821,6 +1821,30 @@ export type FoundFilesView = {
      * False if there may be more results: the limit or the time limit was reached.
      */
     complete: boolean;
+};
+
+export type FileChangeView = {
+    /**
+     * create: made, or moved to this path. write: closed after writing, or uploaded. rename: moved away from this path. chmod: permissions, owner or times. overflow: changes were lost; list the watched directory, which is path.
+     */
+    type: 'create' | 'write' | 'remove' | 'rename' | 'chmod' | 'overflow';
+    path: string;
+    /**
+     * Only if the path is not UTF-8: its percent-encoded form.
+     */
+    path_encoded?: string;
+};
+
+export type FileChangesView = {
+    changes: Array<FileChangeView>;
+};
+
+export type WatchEndView = {
+    reason: 'container_stopped' | 'container_recreated' | 'container_deleted' | 'token_ended' | 'exec_not_allowed' | 'server_stopped' | 'directory_removed' | 'too_many_watches' | 'watch_failed';
+    /**
+     * Why the container stopped, if the stop was not requested.
+     */
+    detail?: string;
 };
 
 export type MakeDirectoryDto = {

@@ -1,6 +1,7 @@
 import type * as api from './api-types.ts';
 import { type CallOptions, type Http, path, reading } from './http.ts';
 import { Pages } from './pages.ts';
+import { EVENT_STREAM, readUntil, type Told } from './server-sent-events.ts';
 
 export type FileContent = string | Uint8Array<ArrayBuffer> | Blob | ReadableStream<Uint8Array>;
 
@@ -21,6 +22,14 @@ export interface SearchOptions extends CallOptions {
   readonly content?: string | undefined;
   readonly limit?: number | undefined;
 }
+
+export interface WatchOptions extends CallOptions {
+  /** Watches the directories below it too, also new ones. */
+  readonly recursive?: boolean | undefined;
+}
+
+/** Changes in a watched directory, and finally the reason for the end. */
+export type FilesMessage = Told<'changes', api.FileChangesView> | Told<'end', api.WatchEndView>;
 
 /** A file or an archive whose download has started. Read it once, or dispose of it. */
 export class Download implements AsyncDisposable {
@@ -123,6 +132,25 @@ export class Files {
     return this.http.json('GET', path`/api/containers/${id}/files/search`, asked);
   }
 
+  /**
+   * Watches a directory. Resolves once it is watched: list it afterwards, and no change is missed. The messages end
+   * with the directory or the run of its container; leaving the loop, or `signal`, ends the watch. A change of the type
+   * `overflow` says that others were lost: list the directory again.
+   *
+   * The watch is not resumed if the connection breaks: changes would be missing.
+   *
+   * @throws BerthError if the server refuses; from the messages, if the connection breaks
+   */
+  async watch(
+    id: string,
+    directory: string,
+    { recursive, signal }: WatchOptions = {},
+  ): Promise<AsyncGenerator<FilesMessage, void, undefined>> {
+    const asked = { query: { path: directory, recursive }, headers: EVENT_STREAM, signal };
+    const response = await this.http.request('GET', path`/api/containers/${id}/files/watch`, asked);
+    return filesMessages(response, signal);
+  }
+
   /** Creates a directory and its missing parents. */
   makeDirectory(id: string, directory: string, { signal }: CallOptions = {}): Promise<api.FileView> {
     return this.http.json('POST', path`/api/containers/${id}/files/mkdir`, { json: { path: directory }, signal });
@@ -158,6 +186,16 @@ export class Files {
     const headers = { 'content-type': 'application/x-tar' };
     const asked = { query: { path: directory }, body: tar, headers, signal };
     return this.http.json('PUT', path`/api/containers/${id}/archive`, asked);
+  }
+}
+
+async function* filesMessages(
+  response: Response,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<FilesMessage, void, undefined> {
+  for await (const { event, data } of readUntil(response, { signal, last: 'end' })) {
+    if (event === 'changes') yield { type: event, ...(JSON.parse(data) as api.FileChangesView) };
+    else if (event === 'end') yield { type: event, ...(JSON.parse(data) as api.WatchEndView) };
   }
 }
 

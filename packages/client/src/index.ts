@@ -31,7 +31,15 @@ export {
   Stats,
   type StatsMessage,
 } from './events.ts';
-export { Download, type FileContent, Files, type ReadOptions, type WriteOptions } from './files.ts';
+export {
+  Download,
+  type FileContent,
+  Files,
+  type FilesMessage,
+  type ReadOptions,
+  type WatchOptions,
+  type WriteOptions,
+} from './files.ts';
 export type { BerthOptions, CallOptions, TokenSource } from './http.ts';
 export { type Page, Pages } from './pages.ts';
 export { type OutputOptions, Processes, type ProcessMessage, type ProcessOptions } from './processes.ts';

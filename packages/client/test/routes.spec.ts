@@ -102,6 +102,10 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
     'GET /api/containers/{id}/files/search?path=%2Fa&name=*.ts&limit=9',
     (berth) => berth.files.search('ID', '/a', { name: '*.ts', limit: 9 }),
   ],
+  [
+    'GET /api/containers/{id}/files/watch?path=%2Fa&recursive=true',
+    (berth) => berth.files.watch('ID', '/a', { recursive: true }),
+  ],
   ['POST /api/containers/{id}/files/links?path=%2Fa', (berth) => berth.files.link('ID', '/a')],
   ['POST /api/containers/{id}/files/mkdir {"path":"/a"}', (berth) => berth.files.makeDirectory('ID', '/a')],
   ['POST /api/containers/{id}/files/move {"from":"/a","to":"/b"}', (berth) => berth.files.move('ID', '/a', '/b')],

@@ -74,6 +74,30 @@ describe('events that are followed', () => {
   });
 });
 
+describe('a directory that is watched', () => {
+  const change = 'event: changes\ndata: {"changes":[{"type":"write","path":"/a/f"}]}\n\n';
+  const changes = { type: 'changes', changes: [{ type: 'write', path: '/a/f' }] };
+
+  it('must have its changes, and the reason for the end', async () => {
+    const { berth } = scripted(`${change}event: end\ndata: {"reason":"directory_removed"}\n\n…`);
+    const messages = await all(await berth.files.watch('ID', '/a'));
+    expect(messages).toEqual([changes, { type: 'end', reason: 'directory_removed' }]);
+  });
+
+  it('must fail where the connection breaks, and not begin again', async () => {
+    const { berth, asked } = scripted(change, change);
+    const messages = await berth.files.watch('ID', '/a');
+    expect((await messages.next()).value).toEqual(changes);
+    await expect(messages.next()).rejects.toMatchObject({ code: 'connection_failed' });
+    expect(asked).toHaveLength(1);
+  });
+
+  it('must be refused before there are any messages', async () => {
+    const { berth } = scripted(refused);
+    await expect(berth.files.watch('ID', '/a')).rejects.toMatchObject({ code: 'unauthorized' });
+  });
+});
+
 describe('a process that is followed', () => {
   it('must go on from the byte up to which its output came, to its exit', async () => {
     const output = 'id: 5\nevent: output\ndata: {"data":"hello"}\n\n';

@@ -1,6 +1,6 @@
 import { InMemoryFs } from 'just-bash';
 import { posix } from 'node:path';
-import { DATA_PATH } from '../../../src/engine';
+import { DATA_PATH, type FileChange } from '../../../src/engine';
 import { USERS } from './users';
 
 const MESSAGES = {
@@ -101,6 +101,9 @@ interface Layer {
  */
 export class ContainerFiles extends InMemoryFs {
   isUnsaved = false;
+  /** Called with every change of a path, at least once; while there are any. */
+  readonly listeners = new Set<(type: FileChange['type'], path: string) => void>();
+  private isMoving = false;
   /** The container that the files outside of the data volume are of. */
   private container: string | null = null;
   /** Those of every image, as {@link outside} returns them. */
@@ -119,7 +122,16 @@ export class ContainerFiles extends InMemoryFs {
         if (name !== 'rm' && name !== 'mv' && !options.mayGrow()) throw new Error('ENOSPC: no space left on device');
         for (const at of files) args[at] = await this.file(String(args[at]));
         for (const at of entries) args[at] = await this.entry(String(args[at]));
-        await change(...args);
+        const isTold = this.listeners.size > 0 && !this.isMoving;
+        const told = isTold ? await this.changesOf(name as keyof typeof CHANGES, args) : [];
+        // The library moves by these calls, too: it copies and removes.
+        if (name === 'mv') this.isMoving = true;
+        try {
+          await change(...args);
+        } finally {
+          if (name === 'mv') this.isMoving = false;
+        }
+        for (const listener of this.listeners) for (const [type, path] of told) listener(type, path);
         if (String(args[0]).startsWith('/proc/')) return;
         this.isUnsaved = true;
         options.onChange();
@@ -127,6 +139,28 @@ export class ContainerFiles extends InMemoryFs {
       Object.assign(this, { [name]: checked });
     }
     this.mkdirSync(DATA_PATH, { recursive: true });
+  }
+
+  /** What a call is about to change. */
+  private async changesOf(
+    name: keyof typeof CHANGES,
+    [first, second]: readonly unknown[],
+  ): Promise<[FileChange['type'], string][]> {
+    const [at, to] = [String(first), String(second)];
+    if (name === 'rm') return (await this.exists(at)) ? [['remove', at]] : [];
+    if (name === 'chmod' || name === 'utimes') return [['chmod', at]];
+    if (name === 'mv')
+      return [
+        ['rename', at],
+        ['create', to],
+      ];
+    const target = name === 'cp' || name === 'link' || name === 'symlink' ? to : at;
+    const changes: [FileChange['type'], string][] = [];
+    for (let path = target; path !== '/' && !(await this.exists(path)); path = posix.dirname(path)) {
+      changes.unshift(['create', path]);
+    }
+    if (name === 'appendFile' || name === 'writeFile' || name === 'cp') changes.push(['write', target]);
+    return changes;
   }
 
   /** The path of a file, without symbolic links, in a directory that exists. */

@@ -76,6 +76,11 @@ export class SandboxRun {
     return (await this.open()).files;
   }
 
+  /** Aborts when the container has ended. */
+  get whenOver(): AbortSignal {
+    return this.ended.signal;
+  }
+
   private get isOver(): boolean {
     return this.ended.signal.aborted;
   }

@@ -172,7 +172,11 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
       ),
   };
 
-  readonly files = new SimulatedFiles((engineId) => this.run(engineId, 'exec').files(), MOST_VOLUME_BYTES);
+  readonly files = new SimulatedFiles(
+    (engineId) => this.run(engineId, 'exec').files(),
+    MOST_VOLUME_BYTES,
+    (engineId) => this.run(engineId, 'exec').whenOver,
+  );
 
   readonly images: EngineImages = {
     ensure: (reference, options) => this.ensureImage(reference, options),

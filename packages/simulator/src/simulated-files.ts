@@ -8,6 +8,7 @@ import {
   type EngineFiles,
   FILE_TYPE,
   type FileAttributes,
+  type FileChange,
   type FileContent,
   type FileErrorCode,
   type FilesCall,
@@ -31,6 +32,8 @@ const CODES: Partial<Record<Errno['code'], FileErrorCode>> = {
 };
 
 const BLOCK = 4096;
+/** Changes that wait for a watch's reader. */
+const MOST_UNTOLD = 1000;
 const USUAL_MODE = 0o644;
 
 /**
@@ -44,10 +47,12 @@ export class SimulatedFiles implements EngineFiles {
   /**
    * @param of the files of a running container. @throws EngineError if it does not run
    * @param mostBytes of a volume
+   * @param overOf aborts when the container ends. @throws EngineError if it does not run
    */
   constructor(
     private readonly of: (engineId: string) => Promise<ContainerFiles>,
     private readonly mostBytes: number,
+    private readonly overOf: (engineId: string) => AbortSignal,
   ) {}
 
   stat(call: FilesCall, path: Buffer, { follow }: { readonly follow: boolean }): Promise<FileAttributes> {
@@ -342,6 +347,18 @@ export class SimulatedFiles implements EngineFiles {
     });
   }
 
+  watch(
+    call: FilesCall,
+    path: Buffer,
+    { recursive }: { readonly recursive: boolean },
+  ): Promise<AsyncIterableIterator<readonly FileChange[]>> {
+    return this.in(call, async (files) => {
+      if (!isDirectory(await stateOf(files, path.toString()))) throw new Errno('ENOTDIR');
+      const top = await files.realpath(path.toString());
+      return new SimulatedWatch(files, { top, recursive, signals: [call.signal, this.overOf(call.engineId)] });
+    });
+  }
+
   /** @throws EngineError */
   private async in<T>({ engineId, signal }: FilesCall, work: (files: ContainerFiles) => Promise<T>): Promise<T> {
     signal.throwIfAborted();
@@ -375,6 +392,78 @@ export class SimulatedFiles implements EngineFiles {
     const whole = Buffer.alloc(size);
     whole.set(before.subarray(0, size));
     return whole;
+  }
+}
+
+/** The changes below a directory, until it is gone, the call is over or the container has ended. */
+class SimulatedWatch implements AsyncIterableIterator<readonly FileChange[]> {
+  private untold: FileChange[] = [];
+  private isOver = false;
+  private fault: Error | undefined;
+  private wake = (): void => undefined;
+  private readonly prefix: string;
+  private readonly removeListeners: () => void;
+
+  constructor(
+    files: ContainerFiles,
+    private readonly options: {
+      readonly top: string;
+      readonly recursive: boolean;
+      readonly signals: readonly [call: AbortSignal, container: AbortSignal];
+    },
+  ) {
+    const { top, signals } = options;
+    const [call, container] = signals;
+    this.prefix = top === '/' ? '/' : `${top}/`;
+    const onCallOver = (): void => this.end(call.reason as Error);
+    const onContainerOver = (): void => this.end(new EngineError('container_not_running', 'the container has ended'));
+    const onChange = (type: FileChange['type'], path: string): void => this.take(type, path);
+    files.listeners.add(onChange);
+    call.addEventListener('abort', onCallOver, { once: true });
+    container.addEventListener('abort', onContainerOver, { once: true });
+    this.removeListeners = () => {
+      files.listeners.delete(onChange);
+      call.removeEventListener('abort', onCallOver);
+      container.removeEventListener('abort', onContainerOver);
+    };
+    if (call.aborted) onCallOver();
+    else if (container.aborted) onContainerOver();
+  }
+
+  async next(): Promise<IteratorResult<readonly FileChange[], undefined>> {
+    while (this.untold.length === 0 && !this.isOver) await new Promise<void>((resolve) => (this.wake = resolve));
+    if (this.untold.length > 0) return { value: this.untold.splice(0) };
+    if (this.fault) throw this.fault;
+    return { value: undefined, done: true };
+  }
+
+  return(): Promise<IteratorResult<readonly FileChange[], undefined>> {
+    this.untold = [];
+    this.end();
+    return Promise.resolve({ value: undefined, done: true });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  private take(type: FileChange['type'], path: string): void {
+    const isGone = type === 'remove' || type === 'rename';
+    if (isGone && this.prefix.startsWith(`${path}/`)) this.end();
+    if (!path.startsWith(this.prefix)) return;
+    const below = path.slice(this.prefix.length);
+    if (!this.options.recursive && below.includes('/')) return;
+    if (this.untold.length < MOST_UNTOLD) this.untold.push({ type, path: Buffer.from(below) });
+    else if (this.untold.length === MOST_UNTOLD) this.untold.push({ type: 'overflow', path: Buffer.alloc(0) });
+    this.wake();
+  }
+
+  private end(fault?: Error): void {
+    if (this.isOver) return;
+    this.isOver = true;
+    this.fault = fault;
+    this.removeListeners();
+    this.wake();
   }
 }
 

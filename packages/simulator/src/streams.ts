@@ -228,8 +228,11 @@ export class Device extends OpenFile {
   }
 }
 
-/** How much a program's output may be ahead of a reader that it waits for. */
-const MOST_AHEAD = PIPE_BYTES;
+/** A longer write is taken in pieces. */
+const PIECE_BYTES = 16 * 1024;
+
+/** How much a program's output may be ahead of a reader that it waits for: with one more piece, the smallest ring. */
+const MOST_AHEAD = PIPE_BYTES - PIECE_BYTES;
 
 interface RingPiece extends ExecOutput {
   readonly offset: number;
@@ -271,9 +274,11 @@ export class Output {
     return reader;
   }
 
-  async write(who: Waiter, output: ExecOutput): Promise<void> {
-    while (this.mustWait()) await this.changed.wait(who);
-    this.push(output);
+  async write(who: Waiter, { stream, data }: ExecOutput): Promise<void> {
+    for (let from = 0; from < data.length; from += PIECE_BYTES) {
+      while (this.mustWait()) await this.changed.wait(who);
+      this.push({ stream, data: data.subarray(from, from + PIECE_BYTES) });
+    }
   }
 
   /** Does not wait. */

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { type Headers, pack } from 'tar-stream';
-import type { FileAttributes, FileContent, FilesCall } from '../../../src/engine';
+import type { FileAttributes, FileChange, FileContent, FilesCall } from '../../../src/engine';
 import { ContainerFiles } from '../src/files';
 import { SimulatedFiles } from '../src/simulated-files';
 
@@ -9,12 +9,18 @@ const MOST_BYTES = 1_000_000;
 const call: FilesCall = { engineId: 'id', signal: new AbortController().signal };
 const path = (text: string): Buffer => Buffer.from(`/home/user/${text}`);
 
+let over: AbortController;
 let memory: ContainerFiles;
 let files: SimulatedFiles;
 
 beforeEach(async () => {
+  over = new AbortController();
   memory = new ContainerFiles({ maxBytes: MOST_BYTES, mayGrow: () => true, onChange: () => undefined });
-  files = new SimulatedFiles(() => Promise.resolve(memory), MOST_BYTES);
+  files = new SimulatedFiles(
+    () => Promise.resolve(memory),
+    MOST_BYTES,
+    () => over.signal,
+  );
   await memory.begin('id', { programs: [], layer: '' });
 });
 
@@ -129,5 +135,49 @@ describe('the files of a simulated container', () => {
       await expect(unpacking).rejects.toMatchObject({ code: 'invalid_parameters' });
     }
     await expect(files.stat(call, path('evil'), { follow: true })).rejects.toMatchObject({ code: 'path_not_found' });
+  });
+
+  it('are watched until their directory is gone, the call is over or the container has ended', async () => {
+    await files.makeDirectory(call, path('w/below'), { parents: true });
+    const abort = new AbortController();
+    const watch = (name: string, recursive = true) =>
+      files.watch({ engineId: 'id', signal: abort.signal }, path(name), { recursive });
+    const [all, flat, ended, stopped] = [await watch('w'), await watch('w', false), await watch(''), await watch('')];
+    await stopped.return?.();
+    expect(await stopped.next()).toEqual({ value: undefined, done: true });
+    await files.write(call, content('x', { path: path('w/below/new/f') }));
+    await files.change(call, path('w/below/new/f'), { mode: 0o600 });
+    await files.move(call, { from: path('w/below'), to: path('w/b') }, { parents: false, replace: false });
+    await files.remove(call, path('w'), { kind: 'any', recursive: true, decide: null });
+    const told = async (changes: AsyncIterable<readonly FileChange[]>): Promise<string[]> => {
+      const lines: string[] = [];
+      for await (const some of changes) lines.push(...some.map((each) => `${each.type} ${each.path.toString()}`));
+      return lines;
+    };
+    const moved = ['rename below', 'create b'];
+    expect(await told(flat)).toEqual([...moved, 'remove b']);
+    expect((await told(all)).filter((each, at, lines) => each !== lines[at - 1])).toEqual([
+      'create below/new',
+      'create below/new/f',
+      'write below/new/f',
+      'chmod below/new/f',
+      ...moved,
+      'remove b/new/f',
+      'remove b/new',
+      'remove b',
+    ]);
+    expect((await ended.next()).value).toContainEqual({ type: 'remove', path: Buffer.from('w') });
+    for (let index = 0; index < 1100; index += 1)
+      await files.create(call, path('f'), { existing: 'empty', mode: 0o600 });
+    expect(((await ended.next()).value as FileChange[]).at(-1)?.type).toBe('overflow');
+    const other = await watch('');
+    over.abort();
+    await expect(other.next()).rejects.toMatchObject({ code: 'container_not_running' });
+    await expect(files.watch(call, path('none'), { recursive: false })).rejects.toMatchObject({
+      code: 'path_not_found',
+    });
+    await expect(files.watch(call, path('f'), { recursive: false })).rejects.toMatchObject({
+      code: 'path_not_directory',
+    });
   });
 });

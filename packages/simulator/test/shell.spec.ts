@@ -4,6 +4,8 @@ import type { ContainerSpec } from '../../../src/engine';
 import { eventually } from '../../../test/support/eventually';
 import { SimulatedEngine } from '../src/simulated-engine';
 
+const numbers = (last: number): string => Array.from({ length: last }, (_each, at) => `${String(at + 1)}\n`).join('');
+
 describe('the shell of a simulated container', () => {
   const engine = new SimulatedEngine({ folder: null, speed: Infinity });
   let engineId: string;
@@ -43,6 +45,8 @@ describe('the shell of a simulated container', () => {
   it.each<[string, string]>([
     ['mkdir /tmp/d; printf %3000s x > /tmp/d/f; du -skx /tmp/d', '3\t/tmp/d\n'],
     ['echo hello', 'hello\n'],
+    // More in one write than is kept for readers to come.
+    ['seq 1 20000 | tail -1; seq 1 20000; echo last', `20000\n${numbers(20_000)}last\n`],
     ['pwd; whoami; echo $HOME', '/home/user\nroot\n/home/user\n'],
     ['x=1; y="a  b"; echo $y "$y" ${x}2 ${z:-none} ${#y}', 'a b a  b 12 none 4\n'],
     ['for i in 1 2 3; do [ $i = 2 ] && continue; echo $i; done', '1\n3\n'],

@@ -43,6 +43,7 @@ const FILE_METHODS = [
   'space',
   'search',
   'usage',
+  'watch',
 ] as const;
 
 /** A part of the port, such as `containers`. */

@@ -117,6 +117,21 @@ export interface FoundFile {
   readonly line: { readonly number: number; readonly text: Buffer } | null;
 }
 
+/** A change below a watched directory, as inotify(7) reports it. */
+export interface FileChange {
+  /**
+   * - `create`: the entry was made, or moved here; also one that a file or directory that is moved replaces
+   * - `write`: the file was closed after it was open for writing, or uploaded
+   * - `remove`: the entry was deleted
+   * - `rename`: the entry was moved away; its new name, if that is watched, is a `create`
+   * - `chmod`: permissions, owner or times changed
+   * - `overflow`: changes were lost, as there were too many: the reader has to look for itself. `path` is empty
+   */
+  readonly type: 'create' | 'write' | 'remove' | 'rename' | 'chmod' | 'overflow';
+  /** Below the watched directory, of any bytes, without a slash in front. */
+  readonly path: Buffer;
+}
+
 /** The file system of a path, in blocks of `blockSize` bytes. */
 export interface FileSystemSpace {
   readonly blockSize: number;
@@ -270,4 +285,18 @@ export interface EngineFiles {
    * @returns `isComplete` is false if it took too long: then there are more bytes
    */
   usage(call: FilesCall, path: Buffer): Promise<{ readonly bytes: number; readonly isComplete: boolean }>;
+  /**
+   * Watches a directory, and with `recursive` those below it, also new ones; links are not followed. Entries of a new
+   * directory may be told twice.
+   *
+   * @returns once it is watched. The changes come in order, some at a time, at the reader's pace: a slow one gets an
+   *   `overflow`. They end when the directory itself is deleted or moved away, and fail with the errors of `call`. To
+   *   be read, or ended by `return()`: that, or `call.signal`, ends the watch
+   * @throws EngineError `too_many` directories (4,096 in a container) or watches (16), also from the changes
+   */
+  watch(
+    call: FilesCall,
+    path: Buffer,
+    options: { readonly recursive: boolean },
+  ): Promise<AsyncIterableIterator<readonly FileChange[]>>;
 }

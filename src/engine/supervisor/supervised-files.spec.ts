@@ -1,8 +1,9 @@
 import { Readable } from 'node:stream';
 import { buffer, text } from 'node:stream/consumers';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { FakeSupervisor } from '../../../test/support/fakes/fake-supervisor';
 import { EngineError } from '../port/engine-error';
-import type { FileContent, FilesCall } from '../port/engine-files';
+import type { FileChange, FileContent, FilesCall } from '../port/engine-files';
 import { Channel } from './channel';
 import { FRAME } from './frames';
 import { SupervisedFiles } from './supervised-files';
@@ -591,6 +592,84 @@ describe('a search of a supervisor', () => {
     ['more than its limit', [at('a'), at('b'), at('c')]],
   ])('closes the channel at %s', async (_what, rows) => {
     await expect(searched(...rows)).rejects.toMatchObject({ code: 'container_not_responding' });
+  });
+});
+
+describe('a watch of a supervisor', () => {
+  const at = (path: string, change: string): object => ({
+    path: Buffer.from(path, 'latin1').toString('base64'),
+    change,
+  });
+  async function watched(): Promise<{ scene: Scene; changes: AsyncIterableIterator<readonly FileChange[]> }> {
+    const scene = await begun();
+    const [watching] = await asked(scene, () => scene.files.watch(scene.call, PATH, { recursive: true }));
+    scene.says('message');
+    const changes = await watching;
+    expect(scene.heard()).toEqual([['open', { op: 'watch', path: WIRE_PATH, recursive: true }]]);
+    if (!changes) throw new Error('no watch');
+    return { scene, changes };
+  }
+
+  it('has the changes, also in the words of an older supervisor, until the directory is gone', async () => {
+    const { scene, changes } = await watched();
+    const words = ['created', 'written', 'changed', 'removed', 'renamed', 'attributes'];
+    scene.sends(rowsOf(...words.map((word) => at('a/\xff', word)), at('', 'overflow')));
+    scene.says('done');
+    const all: FileChange[] = [];
+    for await (const some of changes) all.push(...some);
+    const types = ['create', 'write', 'write', 'remove', 'rename', 'chmod'];
+    expect(all).toEqual([
+      ...types.map((type) => ({ type, path: Buffer.from('a/\xff', 'latin1') })),
+      { type: 'overflow', path: Buffer.alloc(0) },
+    ]);
+  });
+
+  it.each([
+    ['a path that leaves the directory', at('a/../../b', 'created')],
+    ['an absolute path', at('/etc', 'created')],
+    ['no path', at('', 'created')],
+    ['a path that is too long', at(Array(20).fill('n'.repeat(250)).join('/'), 'created')],
+    ['another change', at('a', 'exploded')],
+  ])('closes the channel at %s', async (_what, row) => {
+    const { scene, changes } = await watched();
+    scene.sends(rowsOf(row));
+    await expect(changes.next()).rejects.toMatchObject({ code: 'container_not_responding' });
+    expect(scene.channel.isOpen).toBe(false);
+  });
+
+  it('holds no more than the credit for a slow reader, and closes the channel at more', async () => {
+    const { scene, changes } = await watched();
+    const flood = rowsOf(...Array.from({ length: 1000 }, () => at('n'.repeat(10), 'written')));
+    for (let bytes = 0; bytes + flood.length <= 262_144; bytes += flood.length) scene.sends(flood);
+    await nextTurn();
+    expect(scene.channel.isOpen).toBe(true);
+    scene.sends(flood);
+    await expect(async () => {
+      while ((await changes.next()).done !== true);
+    }).rejects.toMatchObject({ code: 'container_not_responding' });
+  });
+
+  it('is cancelled by its end, read or not, and by its signal, whose reason it throws', async () => {
+    for (const isRead of [false, true]) {
+      const { scene, changes } = await watched();
+      const next = isRead ? changes.next().catch((error: unknown) => error) : null;
+      await changes.return?.();
+      expect(await next).toEqual(isRead ? expect.objectContaining({ code: 'aborted' }) : null);
+      expect(scene.heard().slice(1)).toEqual([['cancel']]);
+      expect(await changes.next()).toEqual({ value: undefined, done: true });
+    }
+    const { scene, changes } = await watched();
+    const gone = new Error('the client has gone');
+    scene.abort(gone);
+    await expect(changes.next()).rejects.toBe(gone);
+    expect(scene.heard().slice(1)).toEqual([['cancel']]);
+  });
+
+  it('fails with the code of the supervisor', async () => {
+    const { scene, changes } = await watched();
+    scene.says('fail', { code: 'too_many', message: 'too many watched directories' });
+    await expect(changes.next()).rejects.toMatchObject({ code: 'too_many' });
+    expect(scene.channel.isOpen).toBe(true);
   });
 });
 

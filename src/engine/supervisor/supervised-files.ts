@@ -5,6 +5,7 @@ import type {
   AttributeChange,
   EngineFiles,
   FileAttributes,
+  FileChange,
   FileContent,
   FileSearch,
   FilesCall,
@@ -85,6 +86,24 @@ const link = z.object({ target: wireBytes.refine((target) => target.length <= LO
 const resolved = z.object({
   path: wireBytes.refine((path) => path[0] === 0x2f && path.length <= LONGEST_PATH && !path.includes(0)),
 });
+/** By the supervisor's words; `changed` is one of Berth 0.7.0, which also says `removed` for a rename. */
+const CHANGES = {
+  created: 'create',
+  written: 'write',
+  changed: 'write',
+  removed: 'remove',
+  renamed: 'rename',
+  attributes: 'chmod',
+} as const;
+const change = z.union([
+  z
+    .object({ path: wireBytes.refine(isBelow), change: z.enum(Object.keys(CHANGES) as (keyof typeof CHANGES)[]) })
+    .transform((wire): FileChange => ({ type: CHANGES[wire.change], path: wire.path })),
+  z
+    .object({ change: z.literal('overflow') })
+    .transform((): FileChange => ({ type: 'overflow', path: Buffer.alloc(0) })),
+]);
+
 const searched = z.object({ complete: z.boolean() });
 const usage = z.object({ bytes: count, complete: z.boolean() });
 const space = z
@@ -304,6 +323,33 @@ export class SupervisedFiles implements EngineFiles {
     return { bytes, isComplete: complete };
   }
 
+  async watch(
+    call: FilesCall,
+    path: Buffer,
+    { recursive }: { readonly recursive: boolean },
+  ): Promise<AsyncIterableIterator<readonly FileChange[]>> {
+    const request = { op: 'watch', path: encode(path), recursive };
+    const operation = await FileOperation.begin(this.channels, call, { request, input: false });
+    try {
+      await operation.message(ANY_ANSWER);
+    } catch (error) {
+      operation.end();
+      throw error;
+    }
+    const rows = changesOf(operation, call.signal);
+    const changes: AsyncIterableIterator<readonly FileChange[]> = {
+      next: () => rows.next(),
+      // A generator that has not begun runs none of its own code at its end.
+      return: async () => {
+        operation.end();
+        await rows.return();
+        return { value: undefined, done: true };
+      },
+      [Symbol.asyncIterator]: () => changes,
+    };
+    return changes;
+  }
+
   private ask<T>(call: FilesCall, request: SupervisorRequest, shape: Shape<T>, ms?: number): Promise<T> {
     return this.during(call, { request }, (operation) => operation.done(shape, ms));
   }
@@ -322,6 +368,17 @@ export class SupervisedFiles implements EngineFiles {
     } finally {
       operation.end();
     }
+  }
+}
+
+async function* changesOf(operation: FileOperation, signal: AbortSignal): AsyncGenerator<readonly FileChange[], void> {
+  try {
+    yield* operation.stream.rows(change, Infinity);
+    await operation.done(ANY_ANSWER);
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error;
+  } finally {
+    operation.end();
   }
 }
 

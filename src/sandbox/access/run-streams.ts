@@ -20,7 +20,7 @@ export interface StreamCall {
 /** Ends a stream with a last event `end`, whose `data` is the reason. */
 type EndStream<End extends object> = (why: End | { readonly reason: AccessEnd }) => void;
 
-const RUN_ENDS = [
+export const RUN_ENDS = [
   'container_stopped',
   'container_recreated',
   'container_deleted',
@@ -142,17 +142,25 @@ export class RunStreams implements OnModuleDestroy {
       source.follow(container, {
         onValue: (value) => stream.send({ type: source.type, payload: value }),
         onOver: () => {
-          this.reasonOf(caller, container).then(end, (error: unknown) => {
-            this.logger.warn({ err: error, container_id: container.id }, 'why a container ended could not be read');
-            end({ reason: 'container_stopped' });
-          });
+          void this.endOfRun(caller, container).then(end);
         },
       }),
     );
   }
 
-  /** Why the container ended, according to its current row. */
-  private async reasonOf(caller: Principal, { id, engineId }: RunningContainer): Promise<RunEndView> {
+  /** Why a run has ended, according to the container's current row. Never throws. */
+  endOfRun(caller: Principal, container: Pick<RunningContainer, 'id' | 'engineId'>): Promise<RunEndView> {
+    return this.reasonOf(caller, container).catch((error: unknown) => {
+      this.logger.warn({ err: error, container_id: container.id }, 'why a container ended could not be read');
+      return { reason: 'container_stopped' };
+    });
+  }
+
+  /** @throws DomainError */
+  private async reasonOf(
+    caller: Principal,
+    { id, engineId }: Pick<RunningContainer, 'id' | 'engineId'>,
+  ): Promise<RunEndView> {
     try {
       const row = await this.containers.find(caller, id);
       if (row.engineId !== engineId) return { reason: 'container_recreated' };

@@ -2,6 +2,7 @@ import { ApiProperty, ApiPropertyOptional, PickType } from '@nestjs/swagger';
 import { Allow, IsIn, IsOptional, IsString, Length, MaxLength } from 'class-validator';
 import { Choice, Count, Flag, Text, Timestamp } from '../../api-fields';
 import { QueryInteger } from '../../http';
+import { RUN_ENDS } from '../access/run-streams';
 
 /** Also the default, because Rexec's clients give no limit and know no pages. */
 export const LARGEST_PAGE = 1_000;
@@ -75,6 +76,13 @@ export class SearchFilesQuery extends PathQuery {
   limit?: number;
 }
 
+export class WatchFilesQuery extends PathQuery {
+  @Choice(['true', 'false'], 'Watch the directories below it too.', { default: 'false' })
+  @IsOptional()
+  @IsIn(['true', 'false'])
+  recursive?: 'true' | 'false';
+}
+
 export class DeleteFileQuery extends PathQuery {
   @Choice(['true', 'false'], 'Delete directories with their contents.', { default: 'false' })
   @IsOptional()
@@ -144,6 +152,37 @@ export class FoundFilesView {
   @ApiProperty({ type: [FoundFileView] }) readonly files: FoundFileView[];
   @Flag('False if there may be more results: the limit or the time limit was reached.')
   readonly complete: boolean;
+}
+
+const CHANGE_TYPES = ['create', 'write', 'remove', 'rename', 'chmod', 'overflow'] as const;
+
+/** A change in a watched directory. */
+export class FileChangeView {
+  @Choice(
+    CHANGE_TYPES,
+    'create: made, or moved to this path. write: closed after writing, or uploaded. rename: moved away from this ' +
+      'path. chmod: permissions, owner or times. overflow: changes were lost; list the watched directory, which is path.',
+    { example: 'write' },
+  )
+  readonly type: (typeof CHANGE_TYPES)[number];
+  @Text({ example: '/home/user/notes.txt' }) readonly path: string;
+  @Text('Only if the path is not UTF-8: its percent-encoded form.', { required: false, example: '/home/user/caf%E9' })
+  readonly path_encoded?: string;
+}
+
+/** The `data` of the event `changes` of `GET /api/containers/:id/files/watch`. */
+export class FileChangesView {
+  @ApiProperty({ type: [FileChangeView] }) readonly changes: FileChangeView[];
+}
+
+const WATCH_ENDS = [...RUN_ENDS, 'directory_removed', 'too_many_watches', 'watch_failed'] as const;
+
+/** Why a watch ends; the `data` of its event `end`. */
+export class WatchEndView {
+  @Choice(WATCH_ENDS, { example: 'directory_removed' })
+  readonly reason: (typeof WATCH_ENDS)[number];
+  @Text('Why the container stopped, if the stop was not requested.', { required: false, example: 'oom' })
+  readonly detail?: string;
 }
 
 export class FileLinkView {

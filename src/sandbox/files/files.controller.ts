@@ -3,20 +3,23 @@ import {
   ApiBody,
   ApiConsumes,
   ApiCreatedResponse,
+  ApiExtraModels,
   ApiNoContentResponse,
   ApiOkResponse,
   ApiOperation,
   ApiTags,
+  getSchemaPath,
 } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Audited } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
-import { BodyStream, ConnectionEnd, Location, StreamedBody, StreamsBody } from '../../http';
+import { BodyStream, ConnectionEnd, eventStream, Location, StreamedBody, StreamsBody } from '../../http';
 import { RefusesIdempotencyKey } from '../../idempotency';
 import { ApiInside } from '../access/inside-errors';
 import { ApiConditions, ApiDownload, BINARY, COMMON, OF_FILES, WRITING } from './api-files';
 import { QueryPath } from './container-path';
 import * as dto from './dto';
+import { FileWatches } from './file-watches';
 import { FilesService } from './files.service';
 import type { Written } from './upload';
 
@@ -25,7 +28,10 @@ import type { Written } from './upload';
 @Controller('containers/:id')
 @Scopes('exec')
 export class FilesController {
-  constructor(private readonly files: FilesService) {}
+  constructor(
+    private readonly files: FilesService,
+    private readonly watches: FileWatches,
+  ) {}
 
   @Get('files')
   @Audited('container.file_read')
@@ -158,6 +164,35 @@ export class FilesController {
     @ConnectionEnd() gone: AbortSignal,
   ): Promise<dto.FoundFilesView> {
     return this.files.search({ caller, id, gone }, path, { name, content, limit });
+  }
+
+  @Get('files/watch')
+  @Audited('container.file_watch')
+  @ApiOperation({
+    summary: 'Stream the changes in a directory',
+    description:
+      'Server-Sent Events, from the moment at which the directory is watched: "changes" ({ changes }), several at ' +
+      'once, and finally "end" ({ reason }). Symbolic links are not followed. Of a client that reads slowly, changes ' +
+      'are dropped, and "overflow" is in their place. The stream does not count as use of the container.',
+  })
+  @ApiExtraModels(dto.FileChangesView, dto.WatchEndView)
+  @ApiOkResponse({
+    description: 'The directory is watched.',
+    content: eventStream({
+      changes: { $ref: getSchemaPath(dto.FileChangesView) },
+      end: { $ref: getSchemaPath(dto.WatchEndView) },
+    }),
+  })
+  @ApiInside(...COMMON.filter((fault) => fault !== 'too_many_transfers'), 'too_many_watches', 'too_many_connections')
+  watch(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Query() { recursive }: dto.WatchFilesQuery,
+    @QueryPath('path') path: Buffer | undefined,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    return this.watches.watch({ caller, id, recursive: recursive === 'true', request, reply }, path);
   }
 
   @Post('files/mkdir')

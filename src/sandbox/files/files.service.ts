@@ -357,7 +357,7 @@ function reasonOf({ reason }: AbortSignal): DomainError {
 }
 
 /** Translates an error of the engine's files into the one that clients see. */
-function fileFault(error: unknown): unknown {
+export function fileFault(error: unknown): unknown {
   // The supervisor's own bound, for all servers and sessions of SFTP together.
   if (error instanceof EngineError && error.code === 'too_many') return tooManyTransfers(error);
   if (!isFileError(error)) return failedAs('file_access_failed', error);

@@ -5,6 +5,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { downloadFile, downloadFolder } from '../data/downloads';
 import { hasLocalFiles, joinPath, nameOfPath, NONE_SELECTED, type Selection } from '../data/file-list';
+import { watchFolder } from '../data/folder-watch';
 import type { Container } from '../data/live';
 import { type Overwriting, readChosen, readDropped, upload } from '../data/local-files';
 import type { LocalEntry } from '../data/upload-plan';
@@ -120,6 +121,8 @@ function Folder({ container, folder, last, onOpen }: FolderProps): JSX.Element {
       unsubscribe();
     };
   }, []);
+
+  useEffect(() => watchFolder(id, folder, () => loaded.reload()), []);
 
   // Entries that were deleted or moved must not stay selected.
   useEffect(() => {

@@ -109,6 +109,7 @@ const WORDS: Readonly<Record<string, Words>> = {
   too_many_transfers: 'Too many transfers are in progress. Try again in a moment.',
   too_many_commands: 'Too many commands are in progress. Try again in a moment.',
   too_many: 'Too much is in progress in the container. Try again in a moment.',
+  too_many_watches: 'Too many folders of this container are watched.',
   too_many_connections: 'You have too many connections open. Close a tab.',
   rate_limit_exceeded: 'Too many requests. Wait a moment.',
   docker_unavailable: 'Docker does not respond on the server.',
