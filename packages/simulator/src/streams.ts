@@ -231,8 +231,8 @@ export class Device extends OpenFile {
 /** A longer write is taken in pieces. */
 const PIECE_BYTES = 16 * 1024;
 
-/** How much a program's output may be ahead of a reader that it waits for: with one more piece, the smallest ring. */
-const MOST_AHEAD = PIPE_BYTES - PIECE_BYTES;
+/** How much a program's output may be ahead of a reader that it waits for, before one more piece. */
+const MOST_AHEAD = PIPE_BYTES;
 
 interface RingPiece extends ExecOutput {
   readonly offset: number;
@@ -245,6 +245,7 @@ export class Output {
   private readonly readers = new Set<OutputReader>();
   readonly changed = new Waiters();
   isEnded = false;
+  private readonly ring: number;
   /** The offsets of the first byte that is kept, and of the end. */
   from = 0;
   to = 0;
@@ -252,7 +253,11 @@ export class Output {
   /** @param options.waits whether a program with pipes waits for its readers, or one to come */
   constructor(
     private readonly options: { readonly ring: number; readonly waits: boolean; readonly isTerminal: boolean },
-  ) {}
+  ) {
+    const { ring, waits, isTerminal } = options;
+    // Nothing is dropped that a reader is waited for to read.
+    this.ring = waits || isTerminal ? Math.max(ring, MOST_AHEAD + PIECE_BYTES) : ring;
+  }
 
   get readerCount(): number {
     return this.readers.size;
@@ -286,7 +291,7 @@ export class Output {
     if (this.isEnded || data.length === 0) return;
     this.pieces.push({ stream, data: Buffer.from(data), offset: this.to, time: Date.now() });
     this.to += data.length;
-    for (let [first] = this.pieces; first && this.to - this.from > this.options.ring; [first] = this.pieces) {
+    for (let [first] = this.pieces; first && this.to - this.from > this.ring; [first] = this.pieces) {
       this.pieces.shift();
       this.from = first.offset + first.data.length;
     }
