@@ -1,4 +1,4 @@
-import { beginningOf, jsonLength, OutputEnds } from './answer-bounds';
+import { ANSWER_CHARS, beginningOf, jsonLength, OutputEnds, roomFor, textOf } from './answer-bounds';
 
 /** An output that was written in pieces of `size` bytes. */
 function written(text: string, { most, size = 7 }: { most: number; size?: number }): OutputEnds {
@@ -21,6 +21,25 @@ describe('the bounds of an answer', () => {
   ])('must keep of %j what needs %i characters in JSON', (text, most, kept) => {
     expect(beginningOf(text, most)).toBe(kept);
     expect(jsonLength(kept)).toBeLessThanOrEqual(most);
+  });
+
+  it('must leave room in the smallest answer', () => {
+    expect(roomFor(ANSWER_CHARS.min)).toBeGreaterThanOrEqual(1_000);
+  });
+
+  it.each<[string, boolean, number, { text: string; bytes: number }]>([
+    ['6772c3bc', false, 9, { text: 'grü', bytes: 4 }],
+    ['6772c3', false, 9, { text: 'gr', bytes: 2 }],
+    ['6772c3', true, 9, { text: 'gr\u{fffd}', bytes: 3 }],
+    ['61f09f9880', false, 3, { text: 'a😀', bytes: 5 }],
+    ['61f09f9880', false, 2, { text: 'a', bytes: 1 }],
+    ['61f09f98', false, 9, { text: 'a', bytes: 1 }],
+    ['80808080', false, 3, { text: '\u{fffd}\u{fffd}\u{fffd}', bytes: 3 }],
+    ['e974e9', false, 9, { text: '\u{fffd}t', bytes: 2 }],
+    ['c3', false, 9, { text: '', bytes: 0 }],
+    ['', true, 9, { text: '', bytes: 0 }],
+  ])('must count the bytes that are shown of %s (end: %s), in %i characters', (bytes, isEnd, most, shown) => {
+    expect(textOf(Buffer.from(bytes, 'hex'), { most, isEnd })).toEqual(shown);
   });
 
   it('must show an output that fits as it is', () => {

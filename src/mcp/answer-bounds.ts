@@ -1,8 +1,8 @@
-/** Characters of an answer, unless its call asks for another number: about 5,000 tokens. */
-export const ANSWER_CHARS = { min: 1_000, usual: 20_000, max: 100_000 } as const;
-
 /** Characters of an answer that its other fields may need: ids, numbers, a path, a note. */
 const REST_CHARS = 1_000;
+
+/** Characters of an answer, unless its call asks for another number: about 5,000 tokens. */
+export const ANSWER_CHARS = { min: 2 * REST_CHARS, usual: 20_000, max: 100_000 } as const;
 
 /** Characters left for a text whose answer may have `most`, beside fields of `other` characters. */
 export function roomFor(most: number, other = 0): number {
@@ -19,20 +19,50 @@ export function jsonLength(text: string): number {
  * split.
  */
 export function beginningOf(text: string, most: number): string {
-  return longest(text, most, (length) => text.slice(0, isSplit(text, length) ? length - 1 : length));
+  return longest(text.length, most, (length) => text.slice(0, isSplit(text, length) ? length - 1 : length));
+}
+
+/**
+ * The longest beginning of bytes that needs at most `most` characters in JSON, as text in UTF-8: U+FFFD stands for what
+ * is none. A character whose bytes are cut off is left out, unless the bytes end there.
+ *
+ * @param options.isEnd whether nothing follows the bytes
+ */
+export function textOf(
+  data: Buffer,
+  { most, isEnd }: { most: number; isEnd: boolean },
+): { text: string; bytes: number } {
+  const cut = (length: number): number =>
+    length === data.length && isEnd ? length : length - cutOff(data.subarray(0, length));
+  let bytes = 0;
+  const text = longest(data.length, most, (length) => data.toString('utf8', 0, (bytes = cut(length))));
+  return { text, bytes };
+}
+
+/** How many bytes at the end begin a character of UTF-8 that goes on behind it. */
+function cutOff(data: Buffer): number {
+  const start = data.subarray(-3).findLastIndex((byte) => (byte & 0xc0) !== 0x80);
+  const [lead = 0, ...rest] = start < 0 ? [] : data.subarray(-3).subarray(start);
+  const needed = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
+  return needed > 1 + rest.length ? 1 + rest.length : 0;
 }
 
 /** Like {@link beginningOf}, of the end. */
 function endOf(text: string, most: number): string {
-  return longest(text, most, (length) => {
+  return longest(text.length, most, (length) => {
     const at = text.length - length;
     return text.slice(isSplit(text, at) ? at + 1 : at);
   });
 }
 
-/** The longest part that needs at most `most` characters in JSON. @param partOf grows with the length */
-function longest(text: string, most: number, partOf: (length: number) => string): string {
-  let [low, high] = [0, Math.min(text.length, most)];
+/**
+ * The longest part that needs at most `most` characters in JSON.
+ *
+ * @param length of the whole
+ * @param partOf grows with the length; called last for the result
+ */
+function longest(length: number, most: number, partOf: (length: number) => string): string {
+  let [low, high] = [0, Math.min(length, 4 * most)];
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
     if (jsonLength(partOf(middle)) <= most) low = middle;

@@ -1,11 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { isUtf8 } from 'node:buffer';
-import { StringDecoder } from 'node:string_decoder';
 import { z } from 'zod';
 import { ContainersService } from '../containers';
 import { DomainError, invalidParameters } from '../errors';
 import { FilesService } from '../sandbox';
-import { ANSWER_CHARS, beginningOf, jsonLength, roomFor } from './answer-bounds';
+import { ANSWER_CHARS, roomFor, textOf } from './answer-bounds';
 import { MAX_CHARS, OFFSET } from './program-tools';
 import { defineTool, PATH, SANDBOX, type Tool, type ToolCall } from './tool';
 
@@ -64,7 +63,7 @@ export class FileTools {
         const range = { offset, length: Math.min(asked.length ?? room, room) };
         const { data, size, etag } = await this.files.read(await this.at(sandbox, call), path, range);
         const isWhole = size === null ? data.length < range.length : offset + data.length >= size;
-        const part = partOf(data, { encoding, room, isLast: isWhole || asked.length !== undefined });
+        const part = partOf(data, { encoding, room, isEnd: isWhole });
         const next = isWhole && part.bytes === data.length ? null : offset + part.bytes;
         return { content: part.content, encoding: part.encoding, size, next, etag };
       },
@@ -227,24 +226,16 @@ interface Part {
   readonly bytes: number;
 }
 
-/** @param options.isLast whether an incomplete character at the end will not be completed */
+/** @param options.isEnd whether the bytes are the file's last ones */
 function partOf(
   data: Buffer,
-  { encoding, room, isLast }: { encoding: Part['encoding'] | undefined; room: number; isLast: boolean },
+  { encoding, room, isEnd }: { encoding: Part['encoding'] | undefined; room: number; isEnd: boolean },
 ): Part {
-  const decoder = new StringDecoder('utf8');
-  const begun = decoder.write(data);
-  const text = isLast ? begun + decoder.end() : begun;
-  const isText =
-    encoding === 'text' ||
-    (encoding === undefined && isUtf8(Buffer.from(text)) && !text.includes('\0') && !text.includes('\u{fffd}'));
-  if (!isText) {
-    const bytes = data.subarray(0, Math.floor(room / 4) * 3);
-    return { content: bytes.toString('base64'), encoding: 'base64', bytes: bytes.length };
+  const { text, bytes } = textOf(data, { most: room, isEnd });
+  const isText = isUtf8(data.subarray(0, bytes)) && !text.includes('\0') && (bytes > 0 || isEnd);
+  if (encoding === 'text' ? bytes > 0 || isEnd : encoding === undefined && isText) {
+    return { content: text, encoding: 'text', bytes };
   }
-  if (jsonLength(text) <= room) {
-    return { content: text, encoding: 'text', bytes: isLast ? data.length : Buffer.byteLength(text) };
-  }
-  const content = beginningOf(text, room);
-  return { content, encoding: 'text', bytes: Buffer.byteLength(content) };
+  const shown = data.subarray(0, Math.floor(room / 4) * 3);
+  return { content: shown.toString('base64'), encoding: 'base64', bytes: shown.length };
 }

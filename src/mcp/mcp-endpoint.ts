@@ -87,7 +87,8 @@ export class McpEndpoint {
     try {
       return resultOf(await this.audited(tool, args, call));
     } catch (error) {
-      if (isServerFault(error)) {
+      // What breaks off because its client has gone is no fault.
+      if (!call.signal.aborted && isServerFault(error)) {
         this.logger.error({ err: error, tool: tool.name, request_id: call.requestId }, 'a tool failed');
       }
       return failureOf(error, call.requestId);

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
-import { OpenConnections } from '../auth';
+import { OpenConnections, type Principal } from '../auth';
 import { ContainersService } from '../containers';
 import { DomainError } from '../errors';
 import { createValidationPipe } from '../http';
@@ -173,54 +173,57 @@ export class ProgramTools {
 
   private async runCommand(
     { sandbox, max_chars: most, ...program }: Program & { sandbox: string; max_chars: number },
-    { caller, signal: gone }: ToolCall,
+    call: ToolCall,
   ) {
     const { timeout_ms: timeoutMs = COMMAND_TIMEOUT_MS.usual, ...request } = await requestOf(program);
-    const { id } = await this.containers.findNamed(caller, sandbox);
+    const { id } = await this.containers.findNamed(call.caller, sandbox);
     const ends = { stdout: new OutputEnds(most), stderr: new OutputEnds(most) };
+    const end = await this.whileAllowed(call, (signal) =>
+      this.commands.run(
+        call.caller,
+        id,
+        { ...request, timeoutMs, maxOutputBytes: Infinity },
+        { signal, onOutput: ({ stream, data }) => ends[stream].take(data) },
+      ),
+    );
+    const room = roomFor(most);
+    // What one of the outputs does not need, the other may have.
+    const stderr = ends.stderr.text(Math.max(room / 2, room - jsonLength(ends.stdout.text(room).text)));
+    const stdout = ends.stdout.text(room - jsonLength(stderr.text));
+    const leftOut = stdout.leftOut + stderr.leftOut;
+    const notes = [
+      ...(leftOut > 0
+        ? [`${String(leftOut)} bytes are left out. For all, redirect to a file and read it with file_read.`]
+        : []),
+      ...(end.timedOut ? ['Terminated by timeout_ms. Use process_start for long work.'] : []),
+    ];
+    return {
+      exit_code: end.exitCode,
+      stdout: stdout.text,
+      stderr: stderr.text,
+      timed_out: end.timedOut,
+      ...(notes.length > 0 && { note: notes.join(' ') }),
+    };
+  }
+
+  /** Gives `work` a signal that aborts when the client has gone, or may no longer be inside. */
+  private async whileAllowed<T>(
+    { caller, signal: gone }: ToolCall,
+    work: (signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     // This error only reaches the audit: the client that would read it is gone.
     const reason = (): DomainError => new DomainError('request_timeout', { code: 'client_gone' });
     const { signal, leave } = this.connections.accessOf(caller, { gone, reason });
     try {
-      const end = await this.commands.run(
-        caller,
-        id,
-        { ...request, timeoutMs, maxOutputBytes: Infinity },
-        { signal, onOutput: ({ stream, data }) => ends[stream].take(data) },
-      );
-      const room = roomFor(most);
-      // What one of the outputs does not need, the other may have.
-      const stderr = ends.stderr.text(Math.max(room / 2, room - jsonLength(ends.stdout.text(room).text)));
-      const stdout = ends.stdout.text(room - jsonLength(stderr.text));
-      const leftOut = stdout.leftOut + stderr.leftOut;
-      const notes = [
-        ...(leftOut > 0
-          ? [`${String(leftOut)} bytes are left out. For all, redirect to a file and read it with file_read.`]
-          : []),
-        ...(end.timedOut ? ['Terminated by timeout_ms. Use process_start for long work.'] : []),
-      ];
-      return {
-        exit_code: end.exitCode,
-        stdout: stdout.text,
-        stderr: stderr.text,
-        timed_out: end.timedOut,
-        ...(notes.length > 0 && { note: notes.join(' ') }),
-      };
+      return await work(signal);
     } finally {
       leave();
     }
   }
 
-  private async output({ caller, signal }: ToolCall, asked: OutputQuery) {
-    const { id, process, offset } = asked;
-    const until = performance.now() + asked.wait_seconds * 1_000;
-    const look = (): Promise<FoundProcess> => this.processes.find(caller, id, process);
-    let found = await look();
-    while (found.row.endedAt === null && (found.found?.state.to ?? 0) <= offset && performance.now() < until) {
-      await delay(LOOK_MS, undefined, { signal }).catch(() => undefined);
-      signal.throwIfAborted();
-      found = await look();
-    }
+  private async output(call: ToolCall, asked: OutputQuery) {
+    const { offset } = asked;
+    const found = await this.whileAllowed(call, (signal) => this.untilWritten(call.caller, asked, signal));
     const room = roomFor(asked.max_chars);
     const { status, exit_code: exitCode } = processView(found);
     for (let limit = room; ; limit = Math.max(LEAST_PAGE, Math.floor(limit / 2))) {
@@ -230,6 +233,18 @@ export class ProgramTools {
       if (jsonLength(text) <= room || limit === LEAST_PAGE) {
         return { output: text, next, gap, status, exit_code: exitCode };
       }
+    }
+  }
+
+  /** Finds a process; if it waits, once it has written beyond the offset, has ended, or the wait is over. */
+  private async untilWritten(caller: Principal, asked: OutputQuery, signal: AbortSignal): Promise<FoundProcess> {
+    const until = performance.now() + asked.wait_seconds * 1_000;
+    for (;;) {
+      const found = await this.processes.find(caller, asked.id, asked.process);
+      const isOver = found.row.endedAt !== null || performance.now() >= until || this.processes.isClosing;
+      if (isOver || (found.found?.state.to ?? 0) > asked.offset) return found;
+      await delay(LOOK_MS, undefined, { signal }).catch(() => undefined);
+      signal.throwIfAborted();
     }
   }
 }

@@ -83,7 +83,7 @@ export class RequestLimits {
   /** Counts a creation that is not a route's request. @throws DomainError `rate_limit_exceeded` */
   async admitCreation(userId: string): Promise<void> {
     const count = await this.counters.hit('creates', userId);
-    if (count?.exceeded) throw new DomainError('rate_limit_exceeded', { retryAfter: count.resetSeconds });
+    if (count?.exceeded) throw limitExceeded(count);
   }
 
   /** Records refused tokens before the answer is sent. @returns undefined if there is nothing to wait for */
@@ -140,7 +140,11 @@ function setHeaders(reply: FastifyReply, { limit, remaining, resetSeconds }: Cou
 
 function exceeded(reply: FastifyReply, count: Count): DomainError {
   setHeaders(reply, { ...count, remaining: 0 });
-  return new DomainError('rate_limit_exceeded', { retryAfter: count.resetSeconds });
+  return limitExceeded(count);
+}
+
+function limitExceeded({ resetSeconds }: Count): DomainError {
+  return new DomainError('rate_limit_exceeded', { retryAfter: resetSeconds });
 }
 
 /**

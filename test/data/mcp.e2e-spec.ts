@@ -195,6 +195,34 @@ describe('the tools for agents', () => {
       expect(read === text).toBe(true);
     });
 
+    it('page through bytes that are no text, and in the smallest answers, without losing or repeating any', async () => {
+      const path = '/tmp/odd';
+      // é in Latin-1, in UTF-8, and the character that stands for bytes that are no text.
+      const whole = Buffer.from('e974e920c3a920efbfbd'.repeat(200), 'hex');
+      await call('file_write', { sandbox, path, content: whole.toString('base64'), encoding: 'base64' });
+      for (const encoding of ['text', 'base64'] as const) {
+        const read: string[] = [];
+        let offset: number | null = 0;
+        for (let pages = 0; offset !== null && pages < 20; pages += 1) {
+          const asked = { sandbox, path, offset, encoding, max_chars: ANSWER_CHARS.min };
+          const { text, fields }: { text: string; fields: Answer } = await answerOf('file_read', asked);
+          expect(text.length).toBeLessThanOrEqual(ANSWER_CHARS.min);
+          read.push(String(fields['content']));
+          offset = fields['next'] as number | null;
+        }
+        expect(offset).toBeNull();
+        if (encoding === 'text') expect(read.join('')).toBe(whole.toString());
+        else expect(Buffer.concat(read.map((part) => Buffer.from(part, 'base64')))).toEqual(whole);
+      }
+      await call('file_write', { sandbox, path, content: 'a\u{fffd}grüße' });
+      const shown = { content: 'a\u{fffd}gr', encoding: 'text', next: 6 };
+      expect(await call('file_read', { sandbox, path, length: 7 })).toMatchObject(shown);
+      expect(await call('file_read', { sandbox, path, offset: 6, length: 1 })).toMatchObject({
+        content: 'ww==',
+        next: 7,
+      });
+    });
+
     it('replace exactly one match, and lose nothing if two edit at once', async () => {
       const path = '/home/user/edit.txt';
       await call('file_write', { sandbox, path, content: 'a\nb\nb\n' });
@@ -392,6 +420,34 @@ describe('the tools for agents', () => {
       () => owner.api.call('GET', '/api/audit?action=container.exec&limit=1'),
       (answer) => (answer.body['entries'] as readonly Answer[])[0]?.['outcome'] === 'client_gone',
     );
+  });
+
+  it('end a wait for output whose client has gone, or whose token is revoked', async () => {
+    const { process } = await call('process_start', { sandbox, command: 'sleep 600' });
+    const wait = (sandboxName: string, token: string, signal?: AbortSignal): Promise<string> => {
+      const asked = { sandbox: sandboxName, process, wait_seconds: 45 };
+      const message = { name: 'process_output', arguments: asked };
+      const sent = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: message };
+      return send(sent, bearer(token), signal).then((answer) => answer.text());
+    };
+    const lastLook = async (outcome: string): Promise<void> => {
+      await until(
+        () => owner.api.call('GET', '/api/audit?action=process.read&limit=1'),
+        (answer) => (answer.body['entries'] as readonly Answer[])[0]?.['outcome'] === outcome,
+      );
+    };
+    const gone = new AbortController();
+    const left = wait('work', owner.token, gone.signal).catch(() => 'gone');
+    await lastLook('pending');
+    gone.abort();
+    await expect(left).resolves.toBe('gone');
+    await lastLook('client_gone');
+    const made = await owner.api.call('POST', '/api/tokens', { name: 'short', scopes: ['read', 'exec'] });
+    const refused = wait('work', String(made.body['token']));
+    await lastLook('pending');
+    await owner.api.call('DELETE', `/api/tokens/${String(made.body['id'])}`);
+    expect(await refused).toContain('Error unauthorized: ');
+    await call('process_stop', { sandbox, process });
   });
 
   describe('over standard input and output', () => {

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import { setMaxListeners } from 'node:events';
+import { EventParser } from '@berth/client';
 import type { Command } from 'commander';
 import { doing } from './advice.ts';
 import { openContext } from './config.ts';
@@ -175,15 +176,9 @@ async function* linesOf(input: Readable): AsyncGenerator<string | null> {
 /** The data of Server-Sent Events. */
 async function* eventsOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder();
-  let text = '';
+  const parser = new EventParser();
   for await (const chunk of body) {
-    text += decoder.decode(chunk, { stream: true });
-    const events = text.split(/\r?\n\r?\n/);
-    text = events.pop() ?? '';
-    for (const event of events) {
-      const data = event.split(/\r?\n/).filter((line) => line.startsWith('data:'));
-      if (data.length > 0) yield data.map((line) => line.slice(5).trimStart()).join('\n');
-    }
+    for (const { data } of parser.push(decoder.decode(chunk, { stream: true }))) yield data;
   }
 }
 

@@ -44,6 +44,7 @@ export type { BerthOptions, CallOptions, TokenSource } from './http.ts';
 export { type Page, Pages } from './pages.ts';
 export { type OutputOptions, Processes, type ProcessMessage, type ProcessOptions } from './processes.ts';
 export { Ports, type PortsMessage } from './ports.ts';
+export { EventParser, type ServerSentEvent } from './server-sent-events.ts';
 export { type ListSnapshots, Snapshots } from './snapshots.ts';
 export { Ssh } from './ssh.ts';
 export {

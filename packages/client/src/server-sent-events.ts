@@ -132,7 +132,7 @@ async function readSoon<Chunk>(reader: ReadableStreamDefaultReader<Chunk>): Prom
   }
 }
 
-/** Parses https://html.spec.whatwg.org/multipage/server-sent-events.html. */
+/** Parses Server-Sent Events: https://html.spec.whatwg.org/multipage/server-sent-events.html. */
 export class EventParser {
   private rest = '';
   private event = '';

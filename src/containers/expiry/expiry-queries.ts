@@ -38,9 +38,9 @@ export class ExpiryQueries {
       ...UP_STATUSES.flatMap((status) => [
         this.expiringSoon(status, now),
         this.withStaleExpiry(status),
-        this.lifetimeOver(status, now),
         this.idle(status, now),
       ]),
+      this.lifetimesOver(now),
       this.abandoned(now),
       this.ofSuspended(),
     ];
@@ -63,20 +63,18 @@ export class ExpiryQueries {
     readonly withinMs: number;
   }): Promise<{ readonly id: string; readonly inMs: number }[]> {
     const now = this.clock.now().getTime();
-    const rows = await this.free('c.endsAt IS NOT NULL AND c.deletedAt IS NULL')
-      .andWhere('c.endsAt > :from AND c.endsAt <= :to', {
-        from: this.database.timestamp(new Date(now - sinceMs)),
-        to: this.database.timestamp(new Date(now + withinMs)),
-      })
+    const rows = await this.lifetimesOver(new Date(now + withinMs))
+      .andWhere('c.endsAt > :from', { from: this.database.timestamp(new Date(now - sinceMs)) })
       .select('c.id', 'id')
       .addSelect('c.endsAt', 'endsAt')
       .getRawMany<{ id: string; endsAt: unknown }>();
     return rows.map(({ id, endsAt }) => ({ id, inMs: (readTime(endsAt)?.getTime() ?? now) - now }));
   }
 
-  private lifetimeOver(status: UpStatus, now: Date): SelectQueryBuilder<ContainerEntity> {
-    return this.up(status)
-      .andWhere('c.endsAt IS NOT NULL AND c.endsAt <= :now', { now: this.database.timestamp(now) })
+  /** Running containers whose lifetimes are over by a time; a paused container's does not count. */
+  private lifetimesOver(by: Date): SelectQueryBuilder<ContainerEntity> {
+    return this.up('running')
+      .andWhere('c.endsAt IS NOT NULL AND c.endsAt <= :by', { by: this.database.timestamp(by) })
       .orderBy('c.endsAt');
   }
 

@@ -6,7 +6,6 @@ import { faultOfEnvironment, type SettingsPatch } from '../dto/requests';
 import type { ContainerRow } from '../model/container.entity';
 import { faultOfLabels } from '../model/labels';
 import { type AskedStart, faultOfStart, type StartCommand, startCommandOf } from '../model/start-command';
-import { lifetimeEnd } from '../policies/run-policy';
 import type { Environments, NewEnvironment } from '../rows/environments';
 import type { ContainerLimits } from './steps';
 
@@ -21,36 +20,44 @@ const PLAIN = [
   'autoStart',
   'lifetimeSeconds',
   'endAction',
-  'endsAt',
 ] as const satisfies readonly (keyof ContainerRow)[];
 
-/** The settings of a container after an update. `env`: absent if the variables stay. */
-export type Settings = ContainerLimits & Pick<ContainerRow, (typeof PLAIN)[number]> & { readonly env?: NewEnvironment };
+/** The settings of a container after an update. */
+export type Settings = ContainerLimits &
+  Pick<ContainerRow, (typeof PLAIN)[number]> & {
+    /** Absent if the variables stay. */
+    readonly env?: NewEnvironment;
+    /** A lifetime was sent: it counts anew, even if it is the present one. */
+    readonly hasNewLifetime?: true;
+  };
 
 /** Whether an update changes the variables or a setting that takes no other Docker container. */
 export function changesPlain(row: ContainerRow, wanted: Settings): boolean {
-  return wanted.env !== undefined || PLAIN.some((name) => !isDeepStrictEqual(row[name], wanted[name]));
+  return (
+    wanted.env !== undefined ||
+    movesEnd(row, wanted) ||
+    PLAIN.some((name) => !isDeepStrictEqual(row[name], wanted[name]))
+  );
+}
+
+function movesEnd({ status, endsAt }: ContainerRow, { hasNewLifetime, lifetimeSeconds }: Settings): boolean {
+  return hasNewLifetime === true && (endsAt !== null || (status === 'running' && lifetimeSeconds !== null));
 }
 
 /**
  * Applies a patch to the settings of a row.
  *
- * @param patch its network is the one to be enforced; its lifetime counts from `now`
+ * @param patch its network is the one to be enforced
  * @throws DomainError `invalid_parameters` if the merged settings are not valid; SecretsError
  */
-export function settingsAfter(
-  row: ContainerRow,
-  patch: SettingsPatch,
-  { environments, now }: { readonly environments: Environments; readonly now: Date },
-): Settings {
+export function settingsAfter(row: ContainerRow, patch: SettingsPatch, environments: Environments): Settings {
   const { labels, start } = row;
   const merged = mergedSettings(patch.isWhole ? NONE : { labels, start, env: () => environments.open(row) }, patch);
   if (merged.start) noteProgram(merged.start.command);
   const env = merged.env && environments.replacement(row.id, merged.env);
   const { auto_stop_seconds = row.autoStopSeconds, auto_delete_seconds = row.autoDeleteSeconds } = patch;
   const { idle_action = row.idleAction, auto_start = row.autoStart } = patch;
-  const { lifetime_seconds, end_action = row.endAction } = patch;
-  const lifetime = { lifetimeSeconds: lifetime_seconds === undefined ? row.lifetimeSeconds : lifetime_seconds };
+  const { lifetime_seconds = row.lifetimeSeconds, end_action = row.endAction } = patch;
   return {
     name: patch.name ?? row.name,
     memoryMb: patch.memory_mb ?? row.memoryMb,
@@ -61,10 +68,9 @@ export function settingsAfter(
     idleAction: idle_action,
     autoDeleteSeconds: auto_delete_seconds,
     autoStart: auto_start ?? false,
-    ...lifetime,
+    lifetimeSeconds: lifetime_seconds,
     endAction: end_action ?? 'stop',
-    // A lifetime that is sent counts from now, even if it is the present one; without a run, from the next start.
-    endsAt: lifetime_seconds === undefined ? row.endsAt : row.status === 'running' ? lifetimeEnd(lifetime, now) : null,
+    ...(patch.lifetime_seconds !== undefined && { hasNewLifetime: true }),
     start: merged.start === undefined ? start : merged.start,
     labels: merged.labels ?? labels,
     // Equal variables count as absent.

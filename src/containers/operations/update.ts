@@ -54,9 +54,9 @@ export function updating(
   patch: SettingsPatch,
   tag?: Pick<TaggedRequest, 'assertConditions'>,
 ): OperationDefinition<Updated> {
-  const change = (row: ContainerRow, { environments, clock }: OperationContext): Settings => {
+  const change = (row: ContainerRow, { environments }: OperationContext): Settings => {
     tag?.assertConditions(settingsTag(row));
-    return settingsAfter(row, patch, { environments, now: clock.now() });
+    return settingsAfter(row, patch, environments);
   };
   return {
     verb: 'update',
@@ -74,11 +74,8 @@ export function updating(
       const wanted = change(lease.row, context);
       await lease.assertNameFree(wanted.name);
       if (isUp(lease.row.status)) await placement.reserve(lease, wanted);
-      // The lifetime of a paused container begins anew when it is resumed.
-      const endsAt = lease.row.status === 'paused' ? lifetimeEnd(wanted, clock.now()) : wanted.endsAt;
       await recovery.unpause(lease, clock.now());
-      const moveTo = await volumes.destination(lease.row, wanted);
-      return replace(lease, context, { wanted: { ...wanted, endsAt }, moveTo });
+      return replace(lease, context, { wanted, moveTo: await volumes.destination(lease.row, wanted) });
     },
     result: updated,
   };
@@ -253,7 +250,7 @@ export function updatedOutcome(
 ): Outcome {
   const { name, memoryMb, cpuShares, diskMb, network, labels, start, env } = wanted;
   const { autoStopSeconds, idleAction, autoDeleteSeconds, autoStart } = wanted;
-  const { lifetimeSeconds, endAction, endsAt } = wanted;
+  const { lifetimeSeconds, endAction } = wanted;
   const patch: ContainerPatch = {
     name,
     memoryMb,
@@ -268,8 +265,9 @@ export function updatedOutcome(
     autoStart,
     lifetimeSeconds,
     endAction,
-    endsAt,
     lastUsedAt: now,
+    // Without a run, it counts from the next start.
+    ...(wanted.hasNewLifetime && { endsAt: row.status === 'running' ? lifetimeEnd(wanted, now) : null }),
     ...(env && { sealedEnv: env.sealed }),
     ...(results.volumeName !== undefined && { volumeName: results.volumeName }),
     ...replaced(row, results),
