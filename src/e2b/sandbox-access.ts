@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Principal } from '../auth';
+import { DeletedContainers } from '../containers';
 import { Database, type Lookup, readTime } from '../database';
 import { DomainError } from '../errors';
 import { Clock } from '../scheduling';
@@ -35,7 +36,11 @@ export class SandboxAccess {
     private readonly database: Database,
     private readonly secrets: Secrets,
     private readonly clock: Clock,
+    deleted: DeletedContainers,
   ) {
+    deleted.onPurge(async (containerId) => {
+      await database.manager.delete(E2bSandboxEntity, { containerId });
+    });
     this.find = database.lookup({
       columns: ['s.access_token', 'c.user_id', 'u.username', 'u.tier', 'u.session_expires_at', 'u.suspended_at'],
       from:
@@ -52,6 +57,15 @@ export class SandboxAccess {
    */
   async open(sandboxId: string, accessToken: string | undefined): Promise<OpenedSandbox> {
     return this.openBy(sandboxId, (secret) => isEqual(accessToken ?? '', secret));
+  }
+
+  /**
+   * Opens the ports of a sandbox by its traffic token.
+   *
+   * @throws DomainError as {@link open}
+   */
+  async openPorts(sandboxId: string, trafficToken: string): Promise<OpenedSandbox> {
+    return this.openBy(sandboxId, (secret) => isEqual(trafficToken, trafficTokenOf(secret)));
   }
 
   /**
@@ -105,6 +119,14 @@ export class SandboxAccess {
   tokenOf({ containerId, sealedToken }: Pick<E2bSandboxEntity, 'containerId' | 'sealedToken'>): string {
     return this.secrets.open(sealedToken, placeOf(containerId));
   }
+}
+
+/**
+ * What opens the ports of a sandbox, and nothing else of it: `trafficAccessToken` in answers. Programs pass it on, so
+ * the secret cannot be had from it.
+ */
+export function trafficTokenOf(secret: string): string {
+  return createHmac('sha256', secret).update('traffic').digest('hex');
 }
 
 function placeOf(containerId: string): string {

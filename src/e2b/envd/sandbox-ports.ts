@@ -8,7 +8,7 @@ import { DomainError, errorAnswer, invalidParameters } from '../../errors';
 import { ClientAddress } from '../../http';
 import { portOf, type PreviewExtension, PreviewServer, Previews, type PreviewTarget } from '../../previews';
 import { ENVD_PORT } from './envd-call';
-import { EnvdGuard, PORT_HEADER, SANDBOX_HEADER, SECRET_HEADER } from './envd.guard';
+import { EnvdGuard, PORT_HEADER, SANDBOX_HEADER, SECRET_HEADER, TRAFFIC_HEADER } from './envd.guard';
 
 /** Where E2B's routes are on the API's listener. */
 const BASE = '/e2b';
@@ -18,7 +18,7 @@ const ENVD_PATHS = /^\/(?:files|health|envs|metrics|process\.Process\/\w+|filesy
 
 /**
  * The two ways to a sandbox. Below the preview domain, envd has a port of each container, and the secret of a sandbox
- * opens its other ports too. Below `/e2b`, a header names the port; other ports than envd's are the container's.
+ * opens its other ports too, and so does its traffic token. Below `/e2b`, a header names the port; other ports than envd's are the container's.
  */
 @Injectable()
 export class SandboxPorts implements PreviewExtension, OnModuleInit {
@@ -57,11 +57,14 @@ export class SandboxPorts implements PreviewExtension, OnModuleInit {
     request: IncomingMessage,
     { target, clientAddress }: { readonly target: PreviewTarget; readonly clientAddress: string },
   ): Promise<Principal | null> {
-    const secret = request.headers[SECRET_HEADER];
-    // An application may have a header of this name. Without the form of a secret, it is the application's.
-    if (typeof secret !== 'string' || !/^[0-9a-f]{64}$/.test(secret)) return null;
-    const { principal } = await this.guard.openBySecret(target.containerId, secret, clientAddress);
-    withoutSecret(request);
+    const { containerId } = target;
+    const [secret, traffic] = [SECRET_HEADER, TRAFFIC_HEADER].map((name) => tokenIn(request, name));
+    if (secret === undefined && traffic === undefined) return null;
+    const { principal } =
+      secret === undefined
+        ? await this.guard.openPorts(containerId, traffic ?? '', clientAddress)
+        : await this.guard.openBySecret(containerId, secret, clientAddress);
+    withoutSecrets(request);
     return principal;
   }
 
@@ -77,7 +80,7 @@ export class SandboxPorts implements PreviewExtension, OnModuleInit {
     if (typeof id !== 'string') throw invalidParameters([{ field: SANDBOX_HEADER, message: 'must name the sandbox' }]);
     const { principal, containerId } = await this.guard.openBySecret(id, headers[SECRET_HEADER], ip);
     await request.onAuthenticated?.(principal, 'link');
-    withoutSecret(raw);
+    withoutSecrets(raw);
     raw.url = raw.url?.slice(BASE.length);
     reply.hijack();
     const target = { containerId, port };
@@ -91,10 +94,17 @@ export class SandboxPorts implements PreviewExtension, OnModuleInit {
   }
 }
 
-/** An application in the sandbox need not see the secret that opens the sandbox from outside. */
-function withoutSecret({ rawHeaders }: IncomingMessage): void {
+/** An application may have a header of this name: without the form of a token, it is the application's. */
+function tokenIn({ headers }: IncomingMessage, name: string): string | undefined {
+  const value = headers[name];
+  return typeof value === 'string' && /^[0-9a-f]{64}$/.test(value) ? value : undefined;
+}
+
+/** An application in the sandbox need not see what opens the sandbox from outside. */
+function withoutSecrets({ rawHeaders }: IncomingMessage): void {
   for (let at = rawHeaders.length - 2; at >= 0; at -= 2) {
-    if (rawHeaders[at]?.toLowerCase() === SECRET_HEADER) rawHeaders.splice(at, 2);
+    const name = rawHeaders[at]?.toLowerCase();
+    if (name === SECRET_HEADER || name === TRAFFIC_HEADER) rawHeaders.splice(at, 2);
   }
 }
 
