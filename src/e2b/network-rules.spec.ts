@@ -1,4 +1,4 @@
-import { networkOf } from './network-rules';
+import { networkOf, portsOf } from './network-rules';
 
 const ALL = '0.0.0.0/0';
 
@@ -24,6 +24,13 @@ describe("the network of E2B's settings", () => {
     expect(allow).toEqual(expect.arrayContaining(['8.8.8.9/32:*', '8.8.8.10/31:*', '128.0.0.0/1:*']));
   });
 
+  it('leaves ports private unless it says otherwise', () => {
+    expect(portsOf(undefined)).toEqual({ isPublic: false, requestHost: null });
+    const asked = { allowPublicTraffic: true, maskRequestHost: 'app.test:${PORT}' };
+    expect(portsOf(asked)).toEqual({ isPublic: true, requestHost: 'app.test:${PORT}' });
+    expect(() => portsOf({ maskRequestHost: 'a\r\nb' })).toThrow(/network.maskRequestHost/);
+  });
+
   it.each([
     [{ allowOut: ['example.org'] }, /network.allowOut: must have IPv4/],
     [{ denyOut: ['1.1.1'] }, /network.denyOut: must have IPv4/],
@@ -31,6 +38,5 @@ describe("the network of E2B's settings", () => {
     [{ denyOut: ['8.8.8.8', '1.1.1.1'] }, /more than 32 rules/],
     [{ denyOut: Array.from({ length: 33 }, () => '8.8.8.8') }, /at most 32 entries/],
     [{ rules: {} }, /network.rules/],
-    [{ allowPublicTraffic: true }, /publish single ports/],
   ])('refuses %j', (asked, words) => expect(() => networkOf(asked)).toThrow(words));
 });

@@ -1,6 +1,7 @@
 import ipaddr from 'ipaddr.js';
 import type { NetworkPolicy } from '../network-policy';
 import { E2bError } from './e2b-error';
+import type { SandboxPortSettings } from './sandbox-access';
 
 /** An IPv4 network: its first address as a number, and the length of its prefix. */
 interface Network {
@@ -20,13 +21,10 @@ const MOST_ENTRIES = 32;
  * @throws E2bError for rules that Berth cannot enforce
  */
 export function networkOf(asked: Readonly<Record<string, unknown>>): NetworkPolicy | undefined {
-  for (const field of ['rules', 'egressProxy', 'maskRequestHost', 'httpsPorts']) {
+  for (const field of ['rules', 'egressProxy', 'httpsPorts']) {
     if (asked[field] != null) {
       throw new E2bError(400, 'is not available: use a proxy in the sandbox', `network.${field}`);
     }
-  }
-  if (asked['allowPublicTraffic'] === true) {
-    throw new E2bError(400, 'is not available: publish single ports by the API', 'network.allowPublicTraffic');
   }
   const { allow_internet_access: internet } = asked;
   const allowed = networksIn(asked['allowOut'], 'network.allowOut');
@@ -40,6 +38,18 @@ export function networkOf(asked: Readonly<Record<string, unknown>>): NetworkPoli
     throw new E2bError(400, words, 'network.denyOut');
   }
   return { allow };
+}
+
+/**
+ * How the ports of a sandbox are seen. They are private unless the request says otherwise.
+ *
+ * @throws E2bError
+ */
+export function portsOf(asked: Readonly<Record<string, unknown>> = {}): SandboxPortSettings {
+  const { allowPublicTraffic, maskRequestHost: host } = asked;
+  const isHost = host == null || (typeof host === 'string' && /^[\w.:${}[\]-]{1,255}$/.test(host));
+  if (!isHost) throw new E2bError(400, 'must be a host name', 'network.maskRequestHost');
+  return { isPublic: allowPublicTraffic === true, requestHost: host ?? null };
 }
 
 /** @throws E2bError for what is not a list of IPv4 addresses and networks */

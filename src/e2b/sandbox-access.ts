@@ -4,7 +4,7 @@ import type { Principal } from '../auth';
 import { DeletedContainers } from '../containers';
 import { Database, type Lookup, readTime } from '../database';
 import { DomainError } from '../errors';
-import { Clock } from '../scheduling';
+import { Clock, LruMap } from '../scheduling';
 import { Secrets } from '../secrets';
 import { E2bSandboxEntity } from './e2b-sandbox.entity';
 
@@ -17,7 +17,17 @@ export interface OpenedSandbox {
 }
 
 /** What a new row has beside its secret. */
-export type NewSandbox = Pick<E2bSandboxEntity, 'containerId' | 'template' | 'metadata'>;
+export type NewSandbox = Pick<E2bSandboxEntity, 'containerId' | 'template' | 'metadata'> & Partial<SandboxPortSettings>;
+
+/** How the ports of a sandbox are seen, which its creation decides. */
+export type SandboxPortSettings = Pick<E2bSandboxEntity, 'isPublic' | 'requestHost'>;
+
+const USUAL: SandboxPortSettings = { isPublic: false, requestHost: null };
+/** Remembered of a container that no client of E2B uses. */
+const NO_SANDBOX: SandboxPortSettings = { ...USUAL };
+
+/** Sandboxes whose ports' settings are remembered. */
+const MOST_REMEMBERED = 10_000;
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -31,6 +41,7 @@ const NO_SECRET = randomBytes(32).toString('hex');
 @Injectable()
 export class SandboxAccess {
   private readonly find: Lookup;
+  private readonly ports = new LruMap<SandboxPortSettings>(MOST_REMEMBERED);
 
   constructor(
     private readonly database: Database,
@@ -110,9 +121,22 @@ export class SandboxAccess {
     const existing = await manager.findOneBy(E2bSandboxEntity, { containerId });
     if (existing) return existing;
     const sealedToken = this.secrets.seal(randomBytes(32).toString('hex'), placeOf(containerId));
-    const row: E2bSandboxEntity = { ...sandbox, sealedToken, createdAt: this.clock.now() };
+    const row: E2bSandboxEntity = { ...USUAL, ...sandbox, sealedToken, createdAt: this.clock.now() };
+    this.ports.delete(containerId);
     await manager.createQueryBuilder().insert().into(E2bSandboxEntity).values(row).orIgnore().execute();
     return (await manager.findOneBy(E2bSandboxEntity, { containerId })) ?? row;
+  }
+
+  /** How the ports of a container are seen; null if no client of E2B uses it. */
+  async portsOf(containerId: string): Promise<SandboxPortSettings | null> {
+    let known = this.ports.get(containerId);
+    if (!known) {
+      // A later row, of a container that Berth's own API made, has no settings either.
+      const row = await this.database.manager.findOneBy(E2bSandboxEntity, { containerId });
+      known = row ? { isPublic: row.isPublic, requestHost: row.requestHost } : NO_SANDBOX;
+      this.ports.set(containerId, known);
+    }
+    return known === NO_SANDBOX ? null : known;
   }
 
   /** The secret of a sandbox: `envdAccessToken` in answers, `X-Access-Token` in requests. @throws SecretsError */

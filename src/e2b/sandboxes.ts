@@ -8,7 +8,7 @@ import { decodeCursor, encodeCursor } from '../http';
 import type { ConnectDto, ForkDto, ListDto, NetworkDto, NewSandboxDto } from './control.dto';
 import { E2bError } from './e2b-error';
 import { E2bSandboxEntity } from './e2b-sandbox.entity';
-import { networkOf } from './network-rules';
+import { networkOf, portsOf } from './network-rules';
 import { SandboxAccess, trafficTokenOf } from './sandbox-access';
 import { cpuCountOf } from './sandbox-metrics';
 
@@ -72,8 +72,17 @@ export class E2bSandboxes {
       containerId: id,
       template: body.templateID,
       metadata: fits ? null : metadata,
+      ...portsOf(body.network),
     });
-    if (created.status !== 'running') await this.untilRunning(caller, id, signal);
+    if (created.status !== 'running') {
+      try {
+        await this.untilRunning(caller, id, signal);
+      } catch (error) {
+        // The client never learns the id, so nobody else would delete what has failed.
+        await this.containers.delete(caller, id).catch(() => undefined);
+        throw error;
+      }
+    }
     return this.sandboxView(row);
   }
 
@@ -166,7 +175,7 @@ export class E2bSandboxes {
     signal: AbortSignal,
   ): Promise<object[]> {
     const source = await this.find(caller, id);
-    const { template, metadata } = await this.access.rowFor({
+    const { template, metadata, isPublic, requestHost } = await this.access.rowFor({
       containerId: id,
       template: templateOf(source),
       metadata: null,
@@ -176,7 +185,7 @@ export class E2bSandboxes {
     return Promise.all(
       copies.map(async ({ db_id }) => {
         try {
-          const row = await this.access.rowFor({ containerId: db_id, template, metadata });
+          const row = await this.access.rowFor({ containerId: db_id, template, metadata, isPublic, requestHost });
           await this.untilRunning(caller, db_id, signal);
           await this.containers.update(caller, db_id, {
             lifetime_seconds: lifetimeOf(timeout),
