@@ -10,6 +10,7 @@ import { SecretsModule } from '../secrets';
 import { E2bController } from './control.controller';
 import { E2bSandboxes } from './sandboxes';
 import { SandboxAccess } from './sandbox-access';
+import { SandboxMetrics } from './sandbox-metrics';
 import { EnvdController } from './envd/envd.controller';
 import { EnvdGuard } from './envd/envd.guard';
 import { FileUploads } from './envd/file-uploads';
@@ -33,7 +34,7 @@ const ENVD = [EnvdGuard, FileUploads, DirectoryWatches, FilesystemService, Proce
     SecretsModule,
   ],
   controllers: [E2bController, EnvdController],
-  providers: [E2bSandboxes, SandboxAccess, ...ENVD],
+  providers: [E2bSandboxes, SandboxAccess, SandboxMetrics, ...ENVD],
   exports: [SandboxAccess],
 })
 export class E2bModule {}

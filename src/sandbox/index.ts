@@ -8,6 +8,7 @@ export { type CommandClient, Commands } from './commands/commands';
 export { ContainerPath } from './files/container-path';
 export { FilesService, type UploadBody } from './files/files.service';
 export { ContainerStatistics } from './stats/stats';
+export { StatsHistory } from './stats/stats-history';
 export { COMMAND_TIMEOUT_MS, RunCommandDto } from './commands/dto';
 export type { TerminalExit } from './terminals/attachment';
 export { TERMINAL_CHANNELS } from './terminals/terminal-channels';

@@ -233,6 +233,7 @@ const OF_E2B: Readonly<Record<string, readonly [RouteScope, ...RouteScope[]]>> =
   'POST /e2b/sandboxes/:id/fork': ['write', 'exec'],
   'PUT /e2b/sandboxes/:id/network': ['write'],
   'POST /e2b/sandboxes/:id/snapshots': ['write'],
+  'GET /e2b/sandboxes/:id/metrics': ['read', 'exec'],
   'GET /e2b/sandboxes/:id/logs': ['read'],
   'GET /e2b/v2/sandboxes/:id/logs': ['read'],
   'GET /e2b/snapshots': ['read'],

@@ -18,6 +18,9 @@ export const PORT_HEADER = 'e2b-sandbox-port';
 /** The header with the secret of a sandbox. */
 export const SECRET_HEADER = 'x-access-token';
 
+/** The header with the token of a sandbox's ports. */
+export const TRAFFIC_HEADER = 'e2b-traffic-access-token';
+
 /** What of a query is signed, and the signature. */
 const SIGNED = ['path', 'username', 'signature', 'signature_expiration'] as const;
 
@@ -77,6 +80,12 @@ export class EnvdGuard implements CanActivate {
     const token = typeof secret === 'string' ? secret : undefined;
     const open = (): Promise<OpenedSandbox> => this.access.open(id, token);
     return this.refused.guard(open, { address: addressKey(address), credential: `${id}:${token ?? ''}` });
+  }
+
+  /** Opens the ports of a sandbox by its traffic token. @throws DomainError as {@link openBySecret} */
+  openPorts(id: string, token: string, address: string): Promise<OpenedSandbox> {
+    const open = (): Promise<OpenedSandbox> => this.access.openPorts(id, token);
+    return this.refused.guard(open, { address: addressKey(address), credential: `${id}:${token}` });
   }
 
   /**

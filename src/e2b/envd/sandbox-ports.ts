@@ -3,22 +3,35 @@ import { HttpAdapterHost } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Principal } from '../../auth';
-import { DomainError, errorAnswer, invalidParameters } from '../../errors';
+import { DomainError, errorAnswer, type ErrorCode, invalidParameters } from '../../errors';
 import { ClientAddress } from '../../http';
-import { portOf, type PreviewExtension, PreviewServer, Previews, type PreviewTarget } from '../../previews';
+import {
+  type KnownVisit,
+  portOf,
+  type PreviewExtension,
+  PreviewServer,
+  Previews,
+  type PreviewTarget,
+} from '../../previews';
 import { ENVD_PORT } from './envd-call';
-import { EnvdGuard, PORT_HEADER, SANDBOX_HEADER, SECRET_HEADER } from './envd.guard';
+import { SandboxAccess } from '../sandbox-access';
+import { EnvdGuard, PORT_HEADER, SANDBOX_HEADER, SECRET_HEADER, TRAFFIC_HEADER } from './envd.guard';
 
 /** Where E2B's routes are on the API's listener. */
 const BASE = '/e2b';
+
+const REFUSALS: Readonly<Partial<Record<ErrorCode, { readonly status: number; readonly message: string }>>> = {
+  container_not_found: { status: 502, message: 'The sandbox was not found' },
+  unauthorized: { status: 403, message: `The port is private: send its sandbox's token as ${TRAFFIC_HEADER}` },
+};
 
 /** What a sandbox's own address serves; the control API is not among it. */
 const ENVD_PATHS = /^\/(?:files|health|envs|metrics|process\.Process\/\w+|filesystem\.Filesystem\/\w+)(?:\?|$)/;
 
 /**
  * The two ways to a sandbox. Below the preview domain, envd has a port of each container, and the secret of a sandbox
- * opens its other ports too. Below `/e2b`, a header names the port; other ports than envd's are the container's.
+ * opens its other ports too, and so does its traffic token. Below `/e2b`, a header names the port; other ports than
+ * envd's are the container's.
  */
 @Injectable()
 export class SandboxPorts implements PreviewExtension, OnModuleInit {
@@ -29,6 +42,7 @@ export class SandboxPorts implements PreviewExtension, OnModuleInit {
     private readonly server: PreviewServer,
     private readonly previews: Previews,
     private readonly guard: EnvdGuard,
+    private readonly access: SandboxAccess,
     private readonly clients: ClientAddress,
   ) {}
 
@@ -53,16 +67,32 @@ export class SandboxPorts implements PreviewExtension, OnModuleInit {
   }
 
   /** @throws DomainError as `EnvdGuard.openBySecret` */
-  async principalOf(
+  async visitOf(
     request: IncomingMessage,
     { target, clientAddress }: { readonly target: PreviewTarget; readonly clientAddress: string },
-  ): Promise<Principal | null> {
-    const secret = request.headers[SECRET_HEADER];
-    // An application may have a header of this name. Without the form of a secret, it is the application's.
-    if (typeof secret !== 'string' || !/^[0-9a-f]{64}$/.test(secret)) return null;
-    const { principal } = await this.guard.openBySecret(target.containerId, secret, clientAddress);
-    withoutSecret(request);
-    return principal;
+  ): Promise<KnownVisit> {
+    const { containerId, port } = target;
+    const { isPublic, requestHost } = (await this.access.portsOf(containerId)) ?? {
+      isPublic: false,
+      requestHost: null,
+    };
+    const known = { principal: null, isPublic, host: requestHost?.replaceAll('${PORT}', String(port)) ?? null };
+    const [secret, traffic] = [SECRET_HEADER, TRAFFIC_HEADER].map((name) => tokenIn(request, name));
+    if (secret === undefined && traffic === undefined) return known;
+    const { principal } =
+      secret === undefined
+        ? await this.guard.openPorts(containerId, traffic ?? '', clientAddress)
+        : await this.guard.openBySecret(containerId, secret, clientAddress);
+    withoutSecrets(request);
+    return { ...known, principal };
+  }
+
+  /** E2B's own answers where a sandbox is gone, or its traffic token is missing. */
+  async refusalOf(error: unknown, { containerId }: PreviewTarget): Promise<{ status: number; body: object } | null> {
+    const refusal = error instanceof DomainError ? REFUSALS[error.kind] : undefined;
+    if (!refusal || !(await this.access.portsOf(containerId))) return null;
+    const { status, message } = refusal;
+    return { status, body: { code: status, message, sandboxId: containerId } };
   }
 
   /**
@@ -77,13 +107,14 @@ export class SandboxPorts implements PreviewExtension, OnModuleInit {
     if (typeof id !== 'string') throw invalidParameters([{ field: SANDBOX_HEADER, message: 'must name the sandbox' }]);
     const { principal, containerId } = await this.guard.openBySecret(id, headers[SECRET_HEADER], ip);
     await request.onAuthenticated?.(principal, 'link');
-    withoutSecret(raw);
+    withoutSecrets(raw);
     raw.url = raw.url?.slice(BASE.length);
     reply.hijack();
     const target = { containerId, port };
     const origin = this.server.originOf(target) ?? `${request.protocol}://${request.host}`;
     try {
-      const visit = { target, origin, clientAddress: this.clients.of(raw), principal };
+      const known = { principal, isPublic: false, host: null };
+      const visit = { target, origin, clientAddress: this.clients.of(raw), known };
       await this.previews.serve(raw, reply.raw, visit);
     } catch (error) {
       answer(reply.raw, errorAnswer(error, request.id));
@@ -91,10 +122,17 @@ export class SandboxPorts implements PreviewExtension, OnModuleInit {
   }
 }
 
-/** An application in the sandbox need not see the secret that opens the sandbox from outside. */
-function withoutSecret({ rawHeaders }: IncomingMessage): void {
+/** An application may have a header of this name: without the form of a token, it is the application's. */
+function tokenIn({ headers }: IncomingMessage, name: string): string | undefined {
+  const value = headers[name];
+  return typeof value === 'string' && /^[0-9a-f]{64}$/.test(value) ? value : undefined;
+}
+
+/** An application in the sandbox need not see what opens the sandbox from outside. */
+function withoutSecrets({ rawHeaders }: IncomingMessage): void {
   for (let at = rawHeaders.length - 2; at >= 0; at -= 2) {
-    if (rawHeaders[at]?.toLowerCase() === SECRET_HEADER) rawHeaders.splice(at, 2);
+    const name = rawHeaders[at]?.toLowerCase();
+    if (name === SECRET_HEADER || name === TRAFFIC_HEADER) rawHeaders.splice(at, 2);
   }
 }
 
