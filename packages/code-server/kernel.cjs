@@ -1,0 +1,108 @@
+'use strict';
+// Runs JavaScript for server.py: a line of JSON with code on descriptor 3, what it writes as lines on descriptor 4.
+const { writeSync } = require('node:fs');
+const { createRequire } = require('node:module');
+const { Socket } = require('node:net');
+const { PassThrough } = require('node:stream');
+const repl = require('node:repl');
+const { inspect } = require('node:util');
+
+const tell = (message) => {
+  const data = Buffer.from(`${JSON.stringify(message)}\n`);
+  for (let at = 0; at < data.length;) at += writeSync(4, data, at);
+};
+
+for (const name of ['stdout', 'stderr']) {
+  process[name].write = (chunk, encoding, callback) => {
+    const text = typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString();
+    tell({ type: 'stream', name, text });
+    const done = typeof encoding === 'function' ? encoding : callback;
+    if (done) process.nextTick(done);
+    return true;
+  };
+}
+
+const input = new PassThrough();
+const shell = repl.start({
+  prompt: '',
+  input,
+  output: new PassThrough().resume(),
+  terminal: false,
+  useGlobal: true,
+  breakEvalOnSigint: true,
+});
+globalThis.require = createRequire(`${process.cwd()}/cell.js`);
+
+/** Static imports, which only modules have, as dynamic ones. */
+function withoutImports(code) {
+  const named = (names) => names.replace(/\bas\b/g, ':');
+  return code
+    .replace(/^[ \t]*import\s+(['"][^'"\n]+['"])/gm, 'await import($1)')
+    .replace(/^[ \t]*import\s+\*\s+as\s+(\w+)\s+from\s+(['"][^'"\n]+['"])/gm, 'const $1 = await import($2)')
+    .replace(
+      /^[ \t]*import\s+(?:(\w+)\s*,?\s*)?(\{[^}]*\})?\s*from\s+(['"][^'"\n]+['"])/gm,
+      (_, main, names, from) =>
+        `const ${named(`{ ${main ? `default as ${main}, ` : ''}${(names ?? '{}').slice(1, -1)} }`)} = await import(${from})`,
+    );
+}
+
+const given = { ...process.env };
+let set = [];
+function setEnvironment(environment) {
+  for (const name of set) {
+    if (name in given) process.env[name] = given[name];
+    else delete process.env[name];
+  }
+  Object.assign(process.env, environment);
+  set = Object.keys(environment);
+}
+
+function showError(error) {
+  const isError = error !== null && typeof error === 'object' && 'message' in error;
+  const interrupted = isError && error.code === 'ERR_SCRIPT_EXECUTION_INTERRUPTED';
+  const ename = interrupted ? 'Interrupted' : isError ? String(error.name ?? 'Error') : 'Error';
+  const traceback = [isError ? String(error.stack ?? error.message) : inspect(error)];
+  tell({ type: 'error', ename, evalue: isError ? String(error.message) : inspect(error), traceback });
+}
+
+let count = 0;
+let finish = () => undefined;
+// Code that waits is not stopped by itself, so its run ends here, and what it waits for is left behind.
+process.on('SIGINT', () => finish(Object.assign(new Error('interrupted'), { name: 'Interrupted' })));
+process.on('uncaughtException', (error) => showError(error));
+process.on('unhandledRejection', (error) => showError(error));
+
+function run({ code, environment }) {
+  setEnvironment(environment);
+  tell({ type: 'execute_input', execution_count: ++count });
+  return new Promise((resolve) => {
+    finish = (error, value) => {
+      finish = () => undefined;
+      if (error) showError(error);
+      else if (value !== undefined) tell({ type: 'execute_result', data: bundle(value) });
+      resolve();
+    };
+    shell.eval(`${withoutImports(code)}\n`, shell.context, 'cell', (error, value) => {
+      if (error && error.name === 'Recoverable') finish(error.err ?? error);
+      else finish(error, value);
+    });
+  }).then(() => tell({ type: 'idle' }));
+}
+
+/** An object can say how it looks, by MIME types, as in other kernels of JavaScript. */
+function bundle(value) {
+  const show = value !== null && typeof value === 'object' ? value[Symbol.for('Jupyter.display')] : undefined;
+  if (typeof show === 'function') return show.call(value);
+  return { 'text/plain': typeof value === 'string' ? value : inspect(value) };
+}
+
+let rest = '';
+let queue = Promise.resolve();
+new Socket({ fd: 3, readable: true, writable: false })
+  .setEncoding('utf8')
+  .on('data', (text) => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop();
+    for (const line of lines) queue = queue.then(() => run(JSON.parse(line)));
+  })
+  .on('end', () => process.exit(0));
