@@ -432,7 +432,7 @@ async def send_lines(execution, at, reader, writer):
             at += lost + len(found)
             if lost:
                 words = f"[{lost} lines lost: they were not read in time]\n"
-                found.insert(0, json.dumps({"type": "stderr", "text": words}).encode() + b"\n")
+                found.insert(0, json.dumps({"type": "stderr", "text": words, "lost": lost}).encode() + b"\n")
             for line in found:
                 writer.write(b"%x\r\n%b\r\n" % (len(line), line))
             await writer.drain()

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Principal } from '../auth';
 import { Database, type Lookup, readTime } from '../database';
 import { DomainError } from '../errors';
@@ -54,6 +54,11 @@ export class SandboxAccess {
     return this.openBy(sandboxId, (secret) => isEqual(accessToken ?? '', secret));
   }
 
+  /** Opens a sandbox for its ports alone, by its secret or by the token of its ports. @throws as {@link open} */
+  async openPorts(sandboxId: string, token: string): Promise<OpenedSandbox> {
+    return this.openBy(sandboxId, (secret) => isEqual(token, secret) || isEqual(token, portTokenOf(secret)));
+  }
+
   /**
    * Opens a sandbox by anything that only a holder of its secret can make, such as a signature.
    *
@@ -105,10 +110,20 @@ export class SandboxAccess {
   tokenOf({ containerId, sealedToken }: Pick<E2bSandboxEntity, 'containerId' | 'sealedToken'>): string {
     return this.secrets.open(sealedToken, placeOf(containerId));
   }
+
+  /** `trafficAccessToken` in answers, `E2B-Traffic-Access-Token` in requests to ports. @throws SecretsError */
+  trafficTokenOf(row: Pick<E2bSandboxEntity, 'containerId' | 'sealedToken'>): string {
+    return portTokenOf(this.tokenOf(row));
+  }
 }
 
 function placeOf(containerId: string): string {
   return `e2b_sandboxes.access_token:${containerId}`;
+}
+
+/** A token that opens the ports of a sandbox, but not its envd. */
+function portTokenOf(secret: string): string {
+  return createHmac('sha256', secret).update('ports').digest('hex');
 }
 
 /** Compares without showing by the time taken how much is equal. */

@@ -224,7 +224,7 @@ export class E2bSandboxes {
       clientID: 'berth',
       envdVersion: ENVD_VERSION,
       envdAccessToken: this.access.tokenOf(row),
-      trafficAccessToken: null,
+      trafficAccessToken: this.access.trafficTokenOf(row),
       domain: this.config.PREVIEW_PORT === 'off' ? null : this.config.PREVIEW_DOMAIN,
     };
   }
@@ -234,8 +234,11 @@ function templateOf({ template, image }: ContainerView): string {
   return template?.name ?? image;
 }
 
+/** E2B's own templates, and the images in their place. */
+const TEMPLATES: Readonly<Record<string, string>> = { base: 'sandbox', 'code-interpreter-v1': 'code' };
+
 function imageOf(template: string): string {
-  return template === 'base' ? 'sandbox' : template;
+  return TEMPLATES[template] ?? template;
 }
 
 function lifetimeOf(timeout: number | undefined): number {
