@@ -182,7 +182,10 @@ export class CodeRunner implements OnModuleDestroy {
   private async connect({ engineId }: RunningContainer, { startedAt, signal }: Connecting): Promise<Duplex> {
     for (;;) {
       try {
-        return await untilAborted(this.engine.ports.connect(engineId, CODE_PORT), { signal });
+        return await untilAborted(this.engine.ports.connect(engineId, CODE_PORT), {
+          signal,
+          unused: (late) => late.destroy(),
+        });
       } catch (error) {
         signal.throwIfAborted();
         if (!(error instanceof EngineError) || error.code !== 'port_closed') throw error;
