@@ -1,9 +1,11 @@
 """An extension of IPython: variables of the environment, data of tables, modules that are there at once."""
 
 import datetime
+import faulthandler
 import importlib.util
 import math
 import os
+import sys
 import types
 
 GIVEN = dict(os.environ)
@@ -50,6 +52,8 @@ def show_table(table, include=None, exclude=None):
     return {"e2b/data": {str(name): [plain(each) for each in values] for name, values in columns.items()}}
 
 def load_ipython_extension(shell):
+    # The kernel replaces stderr; a crash is to be seen where the server looks for last words.
+    faulthandler.enable(getattr(sys.stderr, "_original_stdstream_copy", 2))
     space = shell.user_ns
     for name, module in LAZY.items():
         if importlib.util.find_spec(module.partition(".")[0]):

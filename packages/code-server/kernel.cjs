@@ -29,7 +29,6 @@ const shell = repl.start({
   output: new PassThrough().resume(),
   terminal: false,
   useGlobal: true,
-  breakEvalOnSigint: true,
 });
 globalThis.require = createRequire(`${process.cwd()}/cell.js`);
 
@@ -59,18 +58,19 @@ function setEnvironment(environment) {
 
 function showError(error) {
   const isError = error !== null && typeof error === 'object' && 'message' in error;
-  const interrupted = isError && error.code === 'ERR_SCRIPT_EXECUTION_INTERRUPTED';
-  const ename = interrupted ? 'Interrupted' : isError ? String(error.name ?? 'Error') : 'Error';
+  const ename = isError ? String(error.name ?? 'Error') : 'Error';
   const traceback = [isError ? String(error.stack ?? error.message) : inspect(error)];
   tell({ type: 'error', ename, evalue: isError ? String(error.message) : inspect(error), traceback });
 }
 
 let count = 0;
 let finish = () => undefined;
-// Code that waits is not stopped by itself, so its run ends here, and what it waits for is left behind.
+// Ends the run of code that waits; what it waits for is left behind. Code that does not wait gets no signal.
 process.on('SIGINT', () => finish(Object.assign(new Error('interrupted'), { name: 'Interrupted' })));
 process.on('uncaughtException', (error) => showError(error));
 process.on('unhandledRejection', (error) => showError(error));
+// The shell hands exceptions of code to its domain, and prints them.
+shell._domain.removeAllListeners('error').on('error', (error) => finish(error));
 
 function run({ code, environment }) {
   setEnvironment(environment);
@@ -82,10 +82,9 @@ function run({ code, environment }) {
       else if (value !== undefined) tell({ type: 'execute_result', data: bundle(value) });
       resolve();
     };
-    shell.eval(`${withoutImports(code)}\n`, shell.context, 'cell', (error, value) => {
-      if (error && error.name === 'Recoverable') finish(error.err ?? error);
-      else finish(error, value);
-    });
+    shell.eval(`${withoutImports(code)}\n`, shell.context, 'cell', (error, value) =>
+      finish(error?.err ?? error, value),
+    );
   }).then(() => tell({ type: 'idle' }));
 }
 

@@ -4,13 +4,12 @@ POST /execute             runs code; answers with a line of JSON for each thing 
 GET  /executions/ID       the lines of an execution from ?after=NUMBER on, and those that follow
 GET  /contexts            the contexts: kernels with a language and a directory
 POST /contexts            makes one; also DELETE /contexts/ID, POST /contexts/ID/restart
-
-Lines are kept after a client has left, in bounded rings: see Execution.
 """
 
 import asyncio
 import base64
 import collections
+import contextlib
 import itertools
 import json
 import os
@@ -132,16 +131,18 @@ class PythonKernel:
             if type == "status" and content["execution_state"] == "idle":
                 break
             tell(execution, type, content)
-        await client.shell_channel.get_msgs()  # Replies that nothing needs, so that they do not pile up.
+        with contextlib.suppress(queue.Empty):  # The reply has nothing that is needed.
+            while (await client.get_shell_msg(timeout=5))["parent_header"].get("msg_id") != id:
+                pass
 
-    async def interrupt(self):
-        await self.manager.interrupt_kernel()
+    async def kill(self, number):
+        await self.manager.signal_kernel(number)
 
     async def stop(self):
         if self.client:
             self.client.stop_channels()
         if self.manager.has_kernel:
-            await self.manager.signal_kernel(signal.SIGKILL)  # Its children too.
+            await self.kill(signal.SIGKILL)  # Its children too.
             await self.manager.shutdown_kernel(now=True)
         self.words.close()
 
@@ -166,7 +167,7 @@ class NodeKernel:
         files = {"stdin": asyncio.subprocess.DEVNULL, "stdout": self.words, "stderr": self.words}
         command = f"exec node --no-warnings {os.path.dirname(__file__)}/kernel.cjs 3<&{theirs_in} 4>&{theirs_out}"
         self.process = await asyncio.create_subprocess_shell(
-            command, cwd=self.cwd, pass_fds=(theirs_in, theirs_out), start_new_session=True, **files
+            command, cwd=self.cwd, pass_fds=(theirs_in, theirs_out), start_new_session=True, executable="/bin/bash", **files
         )
         os.close(theirs_in)
         os.close(theirs_out)
@@ -192,6 +193,7 @@ class NodeKernel:
                 execution.emit("stderr", text=f"[a line of more than {MOST_LINE} bytes left out]\n")
                 continue
             if not line:
+                await asyncio.wait({self.watching}, timeout=1)
                 raise Died(last_words(self.process.returncode, self.words))
             content = json.loads(line)
             type = content.pop("type")
@@ -199,21 +201,16 @@ class NodeKernel:
                 return
             tell(execution, type, content)
 
-    async def interrupt(self):
-        self.kill(signal.SIGINT)
-
     async def stop(self):
-        self.kill(signal.SIGKILL)
+        await self.kill(signal.SIGKILL)
         await self.process.wait()
         self.incoming.close()
         self.outgoing.close()
         self.words.close()
 
-    def kill(self, number):
-        try:
+    async def kill(self, number):
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, number)
-        except ProcessLookupError:
-            pass
 
 KERNELS = {"python": PythonKernel, "javascript": NodeKernel, "bash": BashKernel}
 
@@ -332,7 +329,7 @@ class Context:
         execution.emit("interrupted", reason=reason)
         # Twice: an interrupt just before the code begins is lost.
         for _ in range(0 if reason == "restart" else 2):
-            await self.kernel.interrupt()
+            await self.kernel.kill(signal.SIGINT)
             await asyncio.wait({work}, timeout=GRACE / 2)
             if work.done():
                 return

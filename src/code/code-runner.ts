@@ -1,14 +1,15 @@
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
-import { type IncomingMessage, request as httpRequest } from 'node:http';
+import { type IncomingMessage, request as httpRequest, type RequestOptions } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
 import { noteProgram } from '../audit';
-import { type Caller, type ContainerEntry, ContainersService, type RunningContainer } from '../containers';
+import { type Caller, ContainersService, type RunningContainer } from '../containers';
 import { ContainerEngine, EngineError } from '../engine';
 import { DomainError } from '../errors';
-import { portFault } from '../sandbox';
+import { failedAs } from '../sandbox';
 import { Clock, KeyedLimiter, untilAborted } from '../scheduling';
-import { type CodeLine, parseLine } from './code-lines';
+import { CODE_TIMEOUT_MS, type RunCodeDto } from './dto';
 
 /** Where the server of the image `code` listens, as E2B's SDK expects. */
 export const CODE_PORT = 49_999;
@@ -22,25 +23,28 @@ const LISTENS_WITHIN_MS = 20_000;
 const LISTENS_RETRY_MS = 50;
 /** What a run may take beyond its timeout: its turn, the start of a kernel, an interrupt, a restart. */
 const BEYOND_MS = 90_000;
-/** A line of a picture is the longest. Sandboxes are not trusted: a longer one ends the run. */
+/** Sandboxes are not trusted: a longer line, which would be a large picture, or deeper JSON ends the run. */
 const MOST_LINE_BYTES = 9 * 1024 * 1024;
-const MOST_WORDS_BYTES = 2_000;
+const MOST_DEPTH = 64;
+const MOST_REASON = 2_000;
 const EXECUTION_ID = /^[0-9a-f]{32}$/;
 
-/** Code to run. */
-export interface CodeRequest {
-  readonly code: string;
-  readonly language?: string | undefined;
-  /** The name of a context, which is made if it does not exist. */
-  readonly context?: string | undefined;
-  readonly env?: Readonly<Record<string, string>> | undefined;
-  /** Whether the context begins anew. */
-  readonly restart?: boolean | undefined;
-  /** Whether the code goes on when the client leaves. */
-  readonly detached?: boolean | undefined;
-  /** Counted from when the code begins. */
-  readonly timeoutMs: number;
-}
+const TYPES = ['interrupted', 'restarted'] as const;
+const LINE = z.discriminatedUnion('type', [
+  // `lost`: so many lines are no longer kept, and this one, which says so, has no number.
+  z.object({ type: z.enum(['stdout', 'stderr']), text: z.string(), lost: z.int().min(1).optional() }),
+  z.looseObject({ type: z.literal('result'), is_main_result: z.boolean() }),
+  z.object({ type: z.literal('error'), name: z.string(), value: z.string(), traceback: z.string() }),
+  z.object({ type: z.literal('number_of_executions'), execution_count: z.int().min(0) }),
+  z.object({ type: z.enum(TYPES), reason: z.enum(['timeout', 'disconnect', 'restart', 'died']) }),
+  z.object({ type: z.literal('end_of_execution') }),
+  // Of a later version: ignored.
+  z.object({ type: z.literal('unknown') }),
+]);
+const KNOWN = /^(stdout|stderr|result|error|number_of_executions|interrupted|restarted|end_of_execution)$/;
+
+/** A line of the server of the image `code`: see packages/code-server. */
+export type CodeLine = z.output<typeof LINE>;
 
 /** The client that waits for a run. */
 export interface CodeClient {
@@ -52,10 +56,10 @@ export interface CodeClient {
   readonly onLine: (line: CodeLine, next: number) => Promise<void> | void;
 }
 
-interface Exchange {
-  readonly method: 'GET' | 'POST';
-  readonly path: string;
+/** A request to the server in a container. */
+interface Asked extends Pick<RequestOptions, 'method' | 'path'> {
   readonly body?: object;
+  /** The number of the first line. */
   readonly after: number;
   readonly withinMs: number;
 }
@@ -80,59 +84,50 @@ export class CodeRunner implements OnModuleDestroy {
   /**
    * Runs code and waits for its end.
    *
-   * @throws DomainError `container_not_running`, `code_unavailable`, `code_refused`, `too_many_commands`,
-   *   `application_failed`, `shutting_down`; the reason of the client's signal
+   * @throws DomainError `container_not_running`, `code_unavailable`, `code_refused`, `too_many_commands`, `code_failed`,
+   *   `shutting_down`; the reason of the client's signal
    */
-  run(caller: Caller, id: string, request: CodeRequest, client: CodeClient): Promise<void> {
-    const { code, language, context, env, restart, detached, timeoutMs } = request;
-    noteProgram([language ?? 'python']);
-    const named = context !== undefined && { context_id: context, create: true };
-    const body = { code, language, ...named, env_vars: env, restart, detached, timeout: timeoutMs / 1_000 };
+  run(caller: Caller, id: string, { context, env, timeout_ms: ms, ...code }: RunCodeDto, client: CodeClient) {
+    noteProgram([code.language ?? 'python']);
+    const timeoutMs = ms ?? CODE_TIMEOUT_MS.usual;
+    const body = { ...code, context_id: context, create: true, env_vars: env, timeout: timeoutMs / 1_000 };
     const withinMs = timeoutMs + BEYOND_MS;
     return this.exchange(caller, id, { method: 'POST', path: '/execute', body, after: 0, withinMs }, client);
   }
 
-  /**
-   * Reads the lines of a run from the number `after` on until its end.
-   *
-   * @throws DomainError as {@link run}; `execution_not_found`
-   */
-  async follow(
-    caller: Caller,
-    id: string,
-    { execution, after, withinMs }: { execution: string; after: number; withinMs: number },
-    client: CodeClient,
-  ): Promise<void> {
+  /** Reads the lines of a run from a number on until its end. @throws DomainError as {@link run}; `execution_not_found` */
+  async follow(caller: Caller, id: string, asked: { execution: string; after: number }, client: CodeClient) {
+    const { execution, after } = asked;
     if (!EXECUTION_ID.test(execution)) throw new DomainError('execution_not_found');
     const path = `/executions/${execution}?after=${String(after)}`;
-    await this.exchange(caller, id, { method: 'GET', path, after, withinMs }, client);
+    await this.exchange(caller, id, { method: 'GET', path, after, withinMs: CODE_TIMEOUT_MS.max + BEYOND_MS }, client);
   }
 
   /**
    * Waits until the server of a container listens, if the container has just started.
    *
-   * @returns the header with the container's variables, for requests that are passed on
+   * @returns the value of {@link ENVIRONMENT_HEADER} for requests that are passed on
    * @throws DomainError as {@link run}
    */
   async prepare(caller: Caller, id: string): Promise<string> {
-    const startedAt = await this.startOf(caller, id);
+    const { runStartedAt } = await this.containers.find(caller, id);
     return this.containers.inside(caller, id, async (container) => {
-      (await this.connect(container, { startedAt, signal: this.closing.signal })).destroy();
+      (await this.connect(container, runStartedAt, this.closing.signal)).destroy();
       return headerOf(container);
     });
   }
 
-  private async exchange(caller: Caller, id: string, asked: Exchange, client: CodeClient): Promise<void> {
+  private async exchange(caller: Caller, id: string, { withinMs, ...asked }: Asked, client: CodeClient): Promise<void> {
     const late = new AbortController();
     const signal = AbortSignal.any([client.signal, this.closing.signal, late.signal]);
-    const startedAt = await this.startOf(caller, id);
+    const { runStartedAt } = await this.containers.find(caller, id);
     const entry = await this.containers.enter(caller, id);
     const release = this.limiter.take(entry.container.id);
-    const overdue = () => late.abort(new DomainError('application_failed', { code: 'timed_out' }));
-    const timer = setTimeout(overdue, asked.withinMs).unref();
+    const timer = setTimeout(() => late.abort(failed('timed_out')), withinMs).unref();
     try {
       if (!release) throw new DomainError('too_many_commands', { fields: { limit: AT_ONCE } });
-      await this.talk(entry, { ...asked, startedAt, signal }, client);
+      const connection = await entry.run((container) => this.connect(container, runStartedAt, signal));
+      await talk(connection, { ...asked, environment: headerOf(entry.container) }, { ...client, signal });
     } finally {
       clearTimeout(timer);
       release?.();
@@ -140,56 +135,20 @@ export class CodeRunner implements OnModuleDestroy {
     }
   }
 
-  private async talk(
-    entry: ContainerEntry,
-    { method, path, body, after, ...how }: Exchange & Connecting,
-    client: CodeClient,
-  ): Promise<void> {
-    const { signal } = how;
-    const connection = await entry.run((container) => this.connect(container, how));
-    let cause: unknown;
-    connection.on('error', (error) => (cause ??= error));
-    const leave = (): void => void connection.destroy();
-    signal.addEventListener('abort', leave);
-    try {
-      signal.throwIfAborted();
-      const data = body && JSON.stringify(body);
-      const headers = {
-        [ENVIRONMENT_HEADER]: headerOf(entry.container),
-        ...(data !== undefined && { 'content-type': 'application/json', 'content-length': Buffer.byteLength(data) }),
-      };
-      const message = await answerTo({ createConnection: () => connection, method, path, headers }, data);
-      if (message.statusCode !== 200) throw await refusalOf(message);
-      const execution = String(message.headers['x-execution-id']);
-      if (!EXECUTION_ID.test(execution)) throw new DomainError('application_failed');
-      if (client.onStarted(execution)) await readLines(message, after, client);
-    } catch (error) {
-      signal.throwIfAborted();
-      if (error instanceof DomainError) throw error;
-      throw portFault(cause instanceof EngineError ? cause : new DomainError('application_failed', { cause: error }));
-    } finally {
-      signal.removeEventListener('abort', leave);
-      connection.destroy();
-    }
-  }
-
-  private async startOf(caller: Caller, id: string): Promise<Date | null> {
-    const { runStartedAt } = await this.containers.find(caller, id);
-    return runStartedAt === null ? null : new Date(runStartedAt);
-  }
-
   /** @throws DomainError `code_unavailable` if nothing listens, some time after the start of the container */
-  private async connect({ engineId }: RunningContainer, { startedAt, signal }: Connecting): Promise<Duplex> {
+  private async connect(
+    { engineId }: RunningContainer,
+    startedAt: string | null,
+    signal: AbortSignal,
+  ): Promise<Duplex> {
     for (;;) {
       try {
-        return await untilAborted(this.engine.ports.connect(engineId, CODE_PORT), {
-          signal,
-          unused: (late) => late.destroy(),
-        });
+        const connecting = this.engine.ports.connect(engineId, CODE_PORT);
+        return await untilAborted(connecting, { signal, unused: (connection) => connection.destroy() });
       } catch (error) {
-        signal.throwIfAborted();
-        if (!(error instanceof EngineError) || error.code !== 'port_closed') throw error;
-        const age = startedAt === null ? 0 : this.clock.now().getTime() - startedAt.getTime();
+        if (!(error instanceof EngineError)) throw error;
+        if (error.code !== 'port_closed') throw failedAs('code_failed', error);
+        const age = startedAt === null ? 0 : this.clock.now().getTime() - Date.parse(startedAt);
         if (age > LISTENS_WITHIN_MS) throw new DomainError('code_unavailable', { cause: error });
         await delay(LISTENS_RETRY_MS);
       }
@@ -197,54 +156,91 @@ export class CodeRunner implements OnModuleDestroy {
   }
 }
 
-interface Connecting {
-  /** When the container was started; null: just now. */
-  readonly startedAt: Date | null;
-  readonly signal: AbortSignal;
-}
-
 function headerOf({ environment }: RunningContainer): string {
   return Buffer.from(JSON.stringify(environment({}))).toString('base64');
 }
 
-function answerTo(options: Parameters<typeof httpRequest>[0], body: string | undefined): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    const request = httpRequest(options as object, resolve);
-    request.on('error', reject);
-    request.on('close', () => reject(new Error('the connection was closed')));
-    request.end(body);
-  });
+function failed(code?: 'timed_out' | 'output_too_large' | 'broken_off', cause?: unknown): DomainError {
+  return new DomainError('code_failed', { ...(code && { code }), cause });
 }
 
-/** The error of an answer other than 200. Its words are the sandbox's, so they are bounded, and printable. */
-async function refusalOf(message: IncomingMessage): Promise<DomainError> {
+/** Sends a request over a connection, which it closes at last, and reads the lines of the answer. */
+async function talk(
+  connection: Duplex,
+  { method, path, body, after, environment }: Omit<Asked, 'withinMs'> & { readonly environment: string },
+  client: CodeClient,
+): Promise<void> {
+  const { signal } = client;
+  const leave = (): void => void connection.destroy();
+  let fault: unknown;
+  connection.on('error', (error) => (fault ??= error));
+  signal.addEventListener('abort', leave);
+  try {
+    signal.throwIfAborted();
+    const data = Buffer.from(body ? JSON.stringify(body) : '');
+    const headers = { [ENVIRONMENT_HEADER]: environment, 'content-length': data.length };
+    const message = await new Promise<IncomingMessage>((resolve, reject) => {
+      const request = httpRequest({ createConnection: () => connection, method, path, headers }, resolve);
+      request
+        .on('error', reject)
+        .on('close', () => reject(failed('broken_off')))
+        .end(data);
+    });
+    if (message.statusCode !== 200) throw await refusalOf(message, method);
+    const execution = String(message.headers['x-execution-id']);
+    if (!EXECUTION_ID.test(execution)) throw failed();
+    if (client.onStarted(execution)) await readLines(message, after, client);
+  } catch (error) {
+    signal.throwIfAborted();
+    if (error instanceof DomainError) throw error;
+    throw fault instanceof EngineError ? failedAs('code_failed', fault) : failed(undefined, error);
+  } finally {
+    signal.removeEventListener('abort', leave);
+    connection.destroy();
+  }
+}
+
+/** The error of an answer other than 200. Its words are the sandbox's: they are bounded, and printable. */
+async function refusalOf(message: IncomingMessage, method: string | undefined): Promise<DomainError> {
   let words = '';
   for await (const chunk of message) {
     words += String(chunk);
-    if (words.length > MOST_WORDS_BYTES) break;
+    if (words.length > MOST_REASON) break;
   }
-  if (message.statusCode === 404 && message.req.method === 'GET') return new DomainError('execution_not_found');
-  const isRefusal = message.statusCode !== undefined && message.statusCode >= 400 && message.statusCode < 500;
-  if (!isRefusal) return new DomainError('application_failed');
-  const reason = words.slice(0, MOST_WORDS_BYTES).replace(/\p{Cc}/gu, ' ');
+  const { statusCode = 0 } = message;
+  if (statusCode === 404 && method === 'GET') return new DomainError('execution_not_found');
+  if (statusCode < 400 || statusCode >= 500) return failed();
+  const reason = words.slice(0, MOST_REASON).replace(/\p{Cc}/gu, ' ');
   return new DomainError('code_refused', { fields: { reason } });
 }
 
-/** @throws DomainError `application_failed` for a line that is too long, none of the protocol, or for a missing end */
-async function readLines(message: IncomingMessage, after: number, client: CodeClient): Promise<void> {
+/** @throws DomainError `code_failed` for a line that is too long or none of the protocol, or if the end is missing */
+async function readLines(message: AsyncIterable<unknown>, after: number, client: CodeClient): Promise<void> {
   let [parts, bytes, next]: [Buffer[], number, number] = [[], 0, after];
   for await (const chunk of message) {
     let rest = chunk as Buffer;
     for (let end = rest.indexOf(0x0a); end >= 0; end = rest.indexOf(0x0a)) {
-      const line = parseLine(Buffer.concat([...parts, rest.subarray(0, end)]).toString());
-      next += line && 'lost' in line && line.lost !== undefined ? line.lost : 1;
+      const line = lineOf(Buffer.concat([...parts, rest.subarray(0, end)]).toString());
+      next += ('lost' in line ? (line.lost as number | undefined) : undefined) ?? 1;
       [parts, bytes, rest] = [[], 0, rest.subarray(end + 1)];
-      if (line) await client.onLine(line, next);
-      if (line?.type === 'end_of_execution') return;
+      await client.onLine(line, next);
+      if (line.type === 'end_of_execution') return;
     }
     bytes += rest.length;
-    if (bytes > MOST_LINE_BYTES) throw new DomainError('application_failed', { code: 'output_too_large' });
+    if (bytes > MOST_LINE_BYTES) throw failed('output_too_large');
     if (rest.length > 0) parts.push(rest);
   }
-  throw new DomainError('application_failed', { code: 'broken_off' });
+  throw failed('broken_off');
+}
+
+function lineOf(text: string): CodeLine {
+  const value: unknown = JSON.parse(text);
+  if (isDeep(value, MOST_DEPTH)) throw new Error('a line is deep');
+  const { type } = z.looseObject({ type: z.string() }).parse(value);
+  return KNOWN.test(type) ? LINE.parse(value) : { type: 'unknown' };
+}
+
+function isDeep(value: unknown, most: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return most === 0 || Object.values(value).some((each) => isDeep(each, most - 1));
 }

@@ -7,43 +7,35 @@ import { ConnectionEnd, eventStream } from '../http';
 import { RefusesIdempotencyKey } from '../idempotency';
 import { ApiInside, CommandFailureView, CommandOutputView, RESUMING } from '../sandbox';
 import { CodeAnswers } from './code-answers';
-import {
-  CodeEndView,
-  CodeExceptionView,
-  CodeResultView,
-  CodeShownView,
-  CodeStartView,
-  FollowCodeQuery,
-  RunCodeDto,
-} from './dto';
+import { CodeRunner } from './code-runner';
+import * as dto from './dto';
 
-const FAULTS = [
-  ...RESUMING,
-  'container_not_running',
-  'code_unavailable',
-  'too_many_commands',
-  'application_failed',
-] as const;
-
+const FAULTS = [...RESUMING, 'container_not_running', 'code_unavailable', 'too_many_commands', 'code_failed'] as const;
+const EVENTS = {
+  started: dto.CodeStartView,
+  output: CommandOutputView,
+  result: dto.CodeShownView,
+  exception: dto.CodeExceptionView,
+  end: dto.CodeEndView,
+  failed: CommandFailureView,
+} as const;
+const refTo = (view: (typeof EVENTS)[keyof typeof EVENTS] | typeof dto.CodeResultView) => ({
+  $ref: getSchemaPath(view),
+});
 const ANSWER = {
-  'application/json': { schema: { $ref: getSchemaPath(CodeResultView) } },
-  ...eventStream({
-    started: { $ref: getSchemaPath(CodeStartView) },
-    output: { $ref: getSchemaPath(CommandOutputView) },
-    result: { $ref: getSchemaPath(CodeShownView) },
-    exception: { $ref: getSchemaPath(CodeExceptionView) },
-    end: { $ref: getSchemaPath(CodeEndView) },
-    failed: { $ref: getSchemaPath(CommandFailureView) },
-  }),
+  'application/json': { schema: refTo(dto.CodeResultView) },
+  ...eventStream(Object.fromEntries(Object.entries(EVENTS).map(([name, view]) => [name, refTo(view)]))),
 };
 
 /** Runs code in containers of the image `code`. */
 @ApiTags('inside containers')
-@ApiExtraModels(CodeResultView, CodeStartView, CommandOutputView, CodeShownView, CodeExceptionView, CodeEndView)
-@ApiExtraModels(CommandFailureView)
+@ApiExtraModels(dto.CodeResultView, ...Object.values(EVENTS))
 @Controller('containers/:id/run-code')
 export class CodeController {
-  constructor(private readonly answers: CodeAnswers) {}
+  constructor(
+    private readonly answers: CodeAnswers,
+    private readonly runner: CodeRunner,
+  ) {}
 
   @Post()
   @HttpCode(200)
@@ -63,12 +55,14 @@ export class CodeController {
   run(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
-    @Body() body: RunCodeDto,
+    @Body() body: dto.RunCodeDto,
     @ConnectionEnd() signal: AbortSignal,
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    return this.answers.run({ caller, id, signal, request, reply }, body);
+    const call = { caller, signal, request, reply };
+    const waits = body.detached !== true;
+    return this.answers.answer(call, (client) => this.runner.run(caller, id, body, client), { waits });
   }
 
   @Get(':execution')
@@ -77,7 +71,7 @@ export class CodeController {
   @ApiOperation({
     summary: 'Read what a run of code has written, and wait for it to finish',
     description:
-      'The container keeps the last 64 runs, of each at least 16 MiB, until it stops or is recreated. Event ids are ' +
+      'The container keeps the last 64 runs, of each the last 16 MiB, until it stops or is recreated. Event ids are ' +
       'offsets for "after". A client disconnect does not interrupt the code.',
   })
   @ApiResponse({ status: 200, description: 'The code has finished.', content: ANSWER })
@@ -86,11 +80,12 @@ export class CodeController {
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
     @Param('execution') execution: string,
-    @Query() { after = 0 }: FollowCodeQuery,
+    @Query() { after = 0 }: dto.FollowCodeQuery,
     @ConnectionEnd() signal: AbortSignal,
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    return this.answers.follow({ caller, id, signal, request, reply }, { execution, after });
+    const call = { caller, signal, request, reply };
+    return this.answers.answer(call, (client) => this.runner.follow(caller, id, { execution, after }, client));
   }
 }

@@ -1,4 +1,4 @@
 export { CodeModule } from './code.module';
-export { CODE_PORT, CodeRunner, ENVIRONMENT_HEADER } from './code-runner';
 export { CodeCollector } from './code-answers';
-export { CODE_TIMEOUT_MS, RunCodeDto } from './dto';
+export { CODE_PORT, CodeRunner, ENVIRONMENT_HEADER } from './code-runner';
+export { CODE_TIMEOUT_MS } from './dto';

@@ -195,6 +195,10 @@ const FAULTS = {
     when: 'code gives the reason; if the command was started, it is terminated',
     codes: [...PROGRAM, 'too_many', 'process_not_ended'],
   },
+  code_failed: {
+    when: 'code gives the reason: the server of kernels answers wrongly, or not in time',
+    codes: [...PROGRAM, 'code_failed', 'timed_out', 'output_too_large', 'broken_off'],
+  },
   start_failed: failed('start_failed'),
   stop_failed: failed('stop_failed'),
   pause_failed: failed('pause_failed'),

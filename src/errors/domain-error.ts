@@ -110,6 +110,7 @@ export const ERRORS = {
   create_failed: { status: 500, message: 'failed to create container' },
   pull_failed: { status: 500, message: 'failed to pull image' },
   command_failed: { status: 500, message: 'failed to run command' },
+  code_failed: { status: 502, message: 'failed to run code' },
   terminal_failed: { status: 500, message: 'failed to open terminal' },
   file_access_failed: { status: 500, message: 'failed to access files' },
   stats_failed: { status: 500, message: 'failed to read statistics' },

@@ -189,6 +189,7 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   },
   pull_failed: { retry: 'repeatable', advice: 'Handle by `code`.' },
   command_failed: { retry: 'repeatable', advice: 'Handle by `code`.' },
+  code_failed: { retry: 'repeatable', advice: 'Handle by `code`.' },
   terminal_failed: { retry: 'repeatable', advice: 'Handle by `code`.' },
   file_access_failed: { retry: 'repeatable', advice: 'Handle by `code`.' },
   stats_failed: { retry: 'repeatable', advice: 'Handle by `code`.' },

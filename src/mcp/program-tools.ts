@@ -237,18 +237,17 @@ export class ProgramTools {
   }
 
   private async runCode(
-    { sandbox, max_chars: most, timeout_ms: timeoutMs, ...code }: CodeCall,
+    { sandbox, max_chars: most, ...code }: CodeCall,
     call: ToolCall,
   ): Promise<z.output<z.ZodObject<typeof CODE_ANSWER>>> {
     const { id } = await this.containers.findNamed(call.caller, sandbox);
     const seen = new CodeCollector();
     await this.whileAllowed(call, (signal) =>
-      this.code.run(
-        call.caller,
-        id,
-        { ...code, timeoutMs },
-        { signal, onStarted: () => true, onLine: (line, next) => seen.take(line, next) },
-      ),
+      this.code.run(call.caller, id, code, {
+        signal,
+        onStarted: () => true,
+        onLine: (line, next) => seen.take(line, next),
+      }),
     );
     const { stdout, stderr, exception, results, interrupted, restarted, truncated } = seen.whole;
     const shown = results.map(({ formats: { text, ...others } }) =>

@@ -1,5 +1,5 @@
 export { RunEndView, type RunSource, RunStreams } from './access/run-streams';
-export { ApiInside, portFault, RESUMING } from './access/inside-errors';
+export { ApiInside, failedAs, portFault, RESUMING } from './access/inside-errors';
 export { BackgroundProcesses, type FoundProcess } from './processes/background-processes';
 export { processView } from './processes/dto';
 export { ProcessAnswers } from './processes/process-answers';

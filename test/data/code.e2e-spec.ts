@@ -172,16 +172,16 @@ describe('code that runs in a container', () => {
   });
 
   it.each<[string, string, string]>([
-    ['no HTTP', 'hello\r\n\r\n', 'application_failed'],
-    ['another status', 'HTTP/1.1 500 No\r\n\r\n', 'application_failed'],
-    ['no id', 'HTTP/1.1 200 OK\r\n\r\n', 'application_failed'],
-    ['a line that is no JSON', `${HEAD}{\n`, 'application_failed'],
-    ['a line that is no object', `${HEAD}1\n`, 'application_failed'],
-    ['a field of another type', HEAD + lines({ type: 'stdout', text: 1 }), 'application_failed'],
-    ['JSON that is deep', `${HEAD}${deep(100_000)}\n`, 'application_failed'],
+    ['no HTTP', 'hello\r\n\r\n', 'code_failed'],
+    ['another status', 'HTTP/1.1 500 No\r\n\r\n', 'code_failed'],
+    ['no id', 'HTTP/1.1 200 OK\r\n\r\n', 'code_failed'],
+    ['a line that is no JSON', `${HEAD}{\n`, 'code_failed'],
+    ['a line that is no object', `${HEAD}1\n`, 'code_failed'],
+    ['a field of another type', HEAD + lines({ type: 'stdout', text: 1 }), 'code_failed'],
+    ['JSON that is deep', `${HEAD}${deep(100_000)}\n`, 'code_failed'],
     ['no end', HEAD + lines({ type: 'stdout', text: 'a' }), 'broken_off'],
     ['a line without end', HEAD + 'x'.repeat(10 * 1024 * 1024), 'output_too_large'],
-    ['a head without end', `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(100_000)}`, 'application_failed'],
+    ['a head without end', `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(100_000)}`, 'code_failed'],
   ])('fails if a hostile container answers with %s', async (_what, text, code) => {
     answers(text);
     const answer = await run();

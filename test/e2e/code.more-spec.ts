@@ -96,9 +96,11 @@ describe('the image that runs code', () => {
       expect([shown.logs, shown.text]).toEqual([{ stdout: ['out\n'], stderr: ['err\n'] }, '{ a: [ 1 ] }']);
       const { error } = await sandbox.runCode('null.x', js);
       expect(error?.name).toBe('TypeError');
-      const stopped = await run({ code: 'for (;;) {}', language: 'javascript', timeout_ms: 500 });
-      expect(stopped.body).toMatchObject({ interrupted: 'timeout', restarted: false, running: false });
+      const waiting = await run({ code: 'await new Promise(() => {})', language: 'javascript', timeout_ms: 500 });
+      expect(waiting.body).toMatchObject({ interrupted: 'timeout', restarted: false, running: false });
       expect((await sandbox.runCode('name', js)).text).toBe('b');
+      const busy = await run({ code: 'for (;;) {}', language: 'javascript', timeout_ms: 500 });
+      expect(busy.body).toMatchObject({ interrupted: 'timeout', restarted: true, running: false });
     });
 
     it('keeps contexts apart, lists, restarts and removes them', async () => {
