@@ -4,7 +4,7 @@ import { OpenConnections, type Principal } from '../auth';
 import { DomainError, errorAnswer } from '../errors';
 import { acceptsEvents, AnswerStreams, EventStream } from '../http';
 import type { CodeClient, CodeLine } from './code-runner';
-import type { CodeEndView, CodeResultView } from './dto';
+import type { CodeEndView, CodeExceptionView, CodeResultView, CodeShownView } from './dto';
 
 const MOST_TEXT = 1024 * 1024;
 const MOST_RESULTS = { count: 100, chars: 16 * 1024 * 1024 } as const;
@@ -20,54 +20,45 @@ interface Call {
 
 /** What a run has written and shown so far, within bounds: the sandbox decides how much there is. */
 export class CodeCollector {
-  private readonly seen: { -readonly [Field in keyof CodeResultView]: CodeResultView[Field] } = {
+  private readonly end = { running: true, execution_count: null, interrupted: null, restarted: false, next: 0 };
+  private readonly ended: { -readonly [Field in keyof CodeEndView]: CodeEndView[Field] } = {
     execution: '',
-    running: true,
-    execution_count: null,
-    interrupted: null,
-    restarted: false,
-    next: 0,
-    stdout: '',
-    stderr: '',
-    results: [],
-    exception: null,
-    truncated: false,
+    ...this.end,
   };
+  private readonly seen = { stdout: '', stderr: '', results: [] as CodeShownView[], truncated: false };
+  private exception: CodeExceptionView | null = null;
   private chars = 0;
 
-  /** @param isKept whether texts and results are kept; how the run ended always is */
-  constructor(private readonly isKept = true) {}
-
   begin(execution: string): void {
-    this.seen.execution = execution;
+    this.ended.execution = execution;
   }
 
-  take(line: CodeLine, next: number): void {
-    const { seen } = this;
-    seen.next = next;
-    if (line.type === 'number_of_executions') seen.execution_count = line.execution_count;
-    else if (line.type === 'interrupted') seen.interrupted = line.reason;
-    else if (line.type === 'restarted') seen.restarted = true;
-    else if (line.type === 'end_of_execution') seen.running = false;
-    else if (line.type === 'error') seen.exception = factsOf(line) as CodeResultView['exception'];
-    else if (this.isKept) this.keep(line);
+  /** @param options.isKept whether texts and results are kept; how the run ended always is */
+  take(line: CodeLine, next: number, { isKept = true } = {}): void {
+    const { ended } = this;
+    ended.next = next;
+    if (line.type === 'number_of_executions') ended.execution_count = line.execution_count;
+    else if (line.type === 'interrupted') ended.interrupted = line.reason;
+    else if (line.type === 'restarted') ended.restarted = true;
+    else if (line.type === 'end_of_execution') ended.running = false;
+    else if (isKept) this.keep(line);
   }
 
   get ending(): CodeEndView {
-    const { stdout: _1, stderr: _2, results: _3, exception: _4, truncated: _5, ...ending } = this.seen;
-    return ending;
+    return this.ended;
   }
 
   get whole(): CodeResultView {
-    return this.seen;
+    return { ...this.ended, ...this.seen, exception: this.exception };
   }
 
   private keep(line: CodeLine): void {
     const { seen } = this;
-    if (line.type === 'result') {
+    if (line.type === 'error') this.exception = factsOf(line) as CodeExceptionView;
+    else if (line.type === 'result') {
       this.chars += JSON.stringify(line).length;
       if (this.chars > MOST_RESULTS.chars || seen.results.length >= MOST_RESULTS.count) seen.truncated = true;
-      else seen.results.push(factsOf(line) as CodeResultView['results'][number]);
+      else seen.results.push(factsOf(line) as CodeShownView);
     } else if (line.type === 'stdout' || line.type === 'stderr') {
       const text = line.text.slice(0, MOST_TEXT - seen.stdout.length - seen.stderr.length);
       seen.truncated ||= text.length < line.text.length;
@@ -94,32 +85,29 @@ export class CodeAnswers {
     // This error only reaches the audit: the client that would read it is gone.
     const reason = (): DomainError => new DomainError('request_timeout', { code: 'client_gone' });
     const { signal, leave } = this.connections.accessOf(caller, { gone, reason });
-    const isStreamed = acceptsEvents(request);
-    const stream = new EventStream(reply.raw);
-    const seen = new CodeCollector(!isStreamed);
+    const stream = acceptsEvents(request) ? new EventStream(reply.raw) : null;
+    const seen = new CodeCollector();
+    const onStarted = (execution: string): boolean => {
+      seen.begin(execution);
+      if (!stream) return waits;
+      this.streams.open(stream, { request, reply }, () => leave);
+      stream.send({ type: 'started', payload: { execution } });
+      return true;
+    };
+    const onLine = async (line: CodeLine, next: number): Promise<void> => {
+      seen.take(line, next, { isKept: !stream });
+      const type = EVENTS[line.type];
+      if (!stream || type === undefined) return;
+      stream.send({ type, id: next, payload: type === 'end' ? seen.ending : factsOf(line) });
+      await stream.drained();
+    };
     try {
-      await work({
-        signal,
-        onStarted: (execution) => {
-          seen.begin(execution);
-          if (!isStreamed) return waits;
-          this.streams.open(stream, { request, reply }, () => leave);
-          stream.send({ type: 'started', payload: { execution } });
-          return true;
-        },
-        onLine: async (line, next) => {
-          seen.take(line, next);
-          const type = EVENTS[line.type];
-          if (!isStreamed || type === undefined) return;
-          stream.send({ type, id: next, payload: type === 'end' ? seen.ending : factsOf(line) });
-          await stream.drained();
-        },
-      });
-      if (isStreamed) await stream.ended();
+      await work({ signal, onStarted, onLine });
+      if (stream) await stream.ended();
       else await reply.status(200).send(seen.whole);
     } catch (error) {
-      if (!isStreamed || !reply.raw.headersSent) throw error;
-      // The status is sent already, so the error becomes an event.
+      // Once the status is sent, the error becomes an event.
+      if (!stream || !reply.raw.headersSent) throw error;
       stream.send({ type: 'failed', payload: errorAnswer(error, request.id).body });
       await stream.ended();
       throw error;
@@ -141,8 +129,6 @@ const EVENTS: { readonly [Type in CodeLine['type']]?: string } = {
 /** What the API says of a line. */
 function factsOf(line: CodeLine): object {
   if (line.type === 'stdout' || line.type === 'stderr') return { stream: line.type, data: line.text };
-  const { type, ...facts } = line;
-  if (type !== 'result') return facts;
-  const { is_main_result: main, ...formats } = facts as Record<string, unknown>;
-  return { main, formats };
+  const { type, is_main_result: main, ...facts } = line as Record<string, unknown>;
+  return type === 'result' ? { main, formats: facts } : facts;
 }

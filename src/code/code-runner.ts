@@ -18,9 +18,8 @@ export const ENVIRONMENT_HEADER = 'x-berth-environment';
 
 /** Concurrent runs of a container in this process. */
 const AT_ONCE = 16;
-/** How long after the start of a container its server may take to listen, and how often it is tried. */
+/** How long after the start of a container its server may take to listen. */
 const LISTENS_WITHIN_MS = 20_000;
-const LISTENS_RETRY_MS = 50;
 /** What a run may take beyond its timeout: its turn, the start of a kernel, an interrupt, a restart. */
 const BEYOND_MS = 90_000;
 /** Sandboxes are not trusted: a longer line, which would be a large picture, or deeper JSON ends the run. */
@@ -29,19 +28,17 @@ const MOST_DEPTH = 64;
 const MOST_REASON = 2_000;
 const EXECUTION_ID = /^[0-9a-f]{32}$/;
 
-const TYPES = ['interrupted', 'restarted'] as const;
-const LINE = z.discriminatedUnion('type', [
+const LINE = z.union([
   // `lost`: so many lines are no longer kept, and this one, which says so, has no number.
-  z.object({ type: z.enum(['stdout', 'stderr']), text: z.string(), lost: z.int().min(1).optional() }),
+  z.object({ type: z.enum(['stdout', 'stderr']), text: z.string(), lost: z.int().min(1).default(1) }),
   z.looseObject({ type: z.literal('result'), is_main_result: z.boolean() }),
   z.object({ type: z.literal('error'), name: z.string(), value: z.string(), traceback: z.string() }),
   z.object({ type: z.literal('number_of_executions'), execution_count: z.int().min(0) }),
-  z.object({ type: z.enum(TYPES), reason: z.enum(['timeout', 'disconnect', 'restart', 'died']) }),
-  z.object({ type: z.literal('end_of_execution') }),
-  // Of a later version: ignored.
-  z.object({ type: z.literal('unknown') }),
+  z.object({ type: z.literal('interrupted'), reason: z.enum(['timeout', 'disconnect', 'restart']) }),
+  z.object({ type: z.enum(['restarted', 'end_of_execution']) }),
+  // Faulty, or of a later version: it tells nothing.
+  z.object({ type: z.string() }).transform(() => ({ type: 'unknown' as const })),
 ]);
-const KNOWN = /^(stdout|stderr|result|error|number_of_executions|interrupted|restarted|end_of_execution)$/;
 
 /** A line of the server of the image `code`: see packages/code-server. */
 export type CodeLine = z.output<typeof LINE>;
@@ -98,17 +95,13 @@ export class CodeRunner implements OnModuleDestroy {
   /** Reads the lines of a run from a number on until its end. @throws DomainError as {@link run}; `execution_not_found` */
   async follow(caller: Caller, id: string, asked: { execution: string; after: number }, client: CodeClient) {
     const { execution, after } = asked;
+    await this.containers.findToUse(caller, id);
     if (!EXECUTION_ID.test(execution)) throw new DomainError('execution_not_found');
     const path = `/executions/${execution}?after=${String(after)}`;
     await this.exchange(caller, id, { method: 'GET', path, after, withinMs: CODE_TIMEOUT_MS.max + BEYOND_MS }, client);
   }
 
-  /**
-   * Waits until the server of a container listens, if the container has just started.
-   *
-   * @returns the value of {@link ENVIRONMENT_HEADER} for requests that are passed on
-   * @throws DomainError as {@link run}
-   */
+  /** Waits until the server of a container listens. @returns {@link ENVIRONMENT_HEADER} @throws as {@link run} */
   async prepare(caller: Caller, id: string): Promise<string> {
     const { runStartedAt } = await this.containers.find(caller, id);
     return this.containers.inside(caller, id, async (container) => {
@@ -150,7 +143,7 @@ export class CodeRunner implements OnModuleDestroy {
         if (error.code !== 'port_closed') throw failedAs('code_failed', error);
         const age = startedAt === null ? 0 : this.clock.now().getTime() - Date.parse(startedAt);
         if (age > LISTENS_WITHIN_MS) throw new DomainError('code_unavailable', { cause: error });
-        await delay(LISTENS_RETRY_MS);
+        await delay(50);
       }
     }
   }
@@ -160,8 +153,11 @@ function headerOf({ environment }: RunningContainer): string {
   return Buffer.from(JSON.stringify(environment({}))).toString('base64');
 }
 
-function failed(code?: 'timed_out' | 'output_too_large' | 'broken_off', cause?: unknown): DomainError {
-  return new DomainError('code_failed', { ...(code && { code }), cause });
+function failed(
+  code: 'code_failed' | 'timed_out' | 'output_too_large' | 'broken_off' = 'code_failed',
+  cause?: unknown,
+) {
+  return new DomainError('code_failed', { code, cause });
 }
 
 /** Sends a request over a connection, which it closes at last, and reads the lines of the answer. */
@@ -193,7 +189,7 @@ async function talk(
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof DomainError) throw error;
-    throw fault instanceof EngineError ? failedAs('code_failed', fault) : failed(undefined, error);
+    throw fault instanceof EngineError ? failedAs('code_failed', fault) : failed('code_failed', error);
   } finally {
     signal.removeEventListener('abort', leave);
     connection.destroy();
@@ -203,10 +199,7 @@ async function talk(
 /** The error of an answer other than 200. Its words are the sandbox's: they are bounded, and printable. */
 async function refusalOf(message: IncomingMessage, method: string | undefined): Promise<DomainError> {
   let words = '';
-  for await (const chunk of message) {
-    words += String(chunk);
-    if (words.length > MOST_REASON) break;
-  }
+  for await (const chunk of message) if ((words += String(chunk)).length > MOST_REASON) break;
   const { statusCode = 0 } = message;
   if (statusCode === 404 && method === 'GET') return new DomainError('execution_not_found');
   if (statusCode < 400 || statusCode >= 500) return failed();
@@ -220,8 +213,10 @@ async function readLines(message: AsyncIterable<unknown>, after: number, client:
   for await (const chunk of message) {
     let rest = chunk as Buffer;
     for (let end = rest.indexOf(0x0a); end >= 0; end = rest.indexOf(0x0a)) {
-      const line = lineOf(Buffer.concat([...parts, rest.subarray(0, end)]).toString());
-      next += ('lost' in line ? (line.lost as number | undefined) : undefined) ?? 1;
+      const json: unknown = JSON.parse(Buffer.concat([...parts, rest.subarray(0, end)]).toString());
+      if (isDeep(json, MOST_DEPTH)) throw failed();
+      const line = LINE.parse(json);
+      next += line.type === 'stdout' || line.type === 'stderr' ? line.lost : 1;
       [parts, bytes, rest] = [[], 0, rest.subarray(end + 1)];
       await client.onLine(line, next);
       if (line.type === 'end_of_execution') return;
@@ -231,13 +226,6 @@ async function readLines(message: AsyncIterable<unknown>, after: number, client:
     if (rest.length > 0) parts.push(rest);
   }
   throw failed('broken_off');
-}
-
-function lineOf(text: string): CodeLine {
-  const value: unknown = JSON.parse(text);
-  if (isDeep(value, MOST_DEPTH)) throw new Error('a line is deep');
-  const { type } = z.looseObject({ type: z.string() }).parse(value);
-  return KNOWN.test(type) ? LINE.parse(value) : { type: 'unknown' };
 }
 
 function isDeep(value: unknown, most: number): boolean {

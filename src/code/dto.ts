@@ -6,6 +6,7 @@ import { BodyExample, QueryInteger } from '../http';
 
 export const CODE_TIMEOUT_MS = { usual: 60_000, max: 600_000 } as const;
 const MOST_CODE = 60_000;
+const OF_RUN = 'Additional environment variables of this run; they override those of the container.';
 
 /** Body of `POST /api/containers/:id/run-code`. */
 @BodyExample({ code: 'import math\nmath.sqrt(2)' })
@@ -21,36 +22,26 @@ export class RunCodeDto {
   @Matches(/^[a-z0-9+#-]{1,20}$/, { message: 'must be the name of a language, such as python' })
   language?: string;
 
-  @Text('Name of a context, which keeps its variables; created if it does not exist. Omitted: that of the language.', {
-    example: 'analysis',
-  })
+  @Text('Name of a context, which keeps its variables; created if it does not exist. Omitted: that of the language.')
   @IsOptional()
   @Matches(/^[A-Za-z0-9_-]{1,64}$/, { message: 'must have 1 to 64 of A-Z, a-z, 0-9, "_" and "-"' })
   context?: string;
 
-  @Count('Timeout, after which the code is interrupted; a kernel that ignores this for 5 s is restarted.', {
-    default: CODE_TIMEOUT_MS.usual,
-  })
+  @Count('Timeout; the code is interrupted, and its kernel restarted if it goes on for 5 s.', { default: 60_000 })
   @IsOptional()
   @IsInt()
   @Min(1)
   @Max(CODE_TIMEOUT_MS.max)
   timeout_ms?: number;
 
-  @EnvironmentProperty({
-    example: { GREETING: 'Hello' },
-    description: 'Additional environment variables of this run; they override those of the container.',
-  })
-  env?: Record<string, string>;
+  @EnvironmentProperty({ example: { GREETING: 'Hello' }, description: OF_RUN }) env?: Record<string, string>;
 
   @Flag('Restarts the kernel first, with what runs in it.', { default: false })
   @IsOptional()
   @IsBoolean()
   restart?: boolean;
 
-  @Flag('Answers once the code has begun. It continues when the client disconnects; its output is kept.', {
-    default: false,
-  })
+  @Flag('Answers once the code has begun; it goes on without a client, and its output is kept.', { default: false })
   @IsOptional()
   @IsBoolean()
   detached?: boolean;
@@ -62,18 +53,14 @@ export class FollowCodeQuery {
   after?: number;
 }
 
+const FORMATS =
+  'By format: text, html, markdown, latex, svg, json, javascript, data (of a table), and in Base64 png, jpeg and pdf; ' +
+  'others by their MIME type.';
+
 /** What code shows: the value of its last line, or a picture; the `data` of the event `result`. */
 export class CodeShownView {
-  @Flag('True for the value of the last line.', { example: true })
-  readonly main: boolean;
-  @ApiProperty({
-    type: 'object',
-    additionalProperties: true,
-    example: { text: '1.4142135623730951' },
-    description:
-      'By format: text, html, markdown, latex, svg, json, javascript, data (of a table), and in Base64 png, jpeg ' +
-      'and pdf; others by their MIME type.',
-  })
+  @Flag('True for the value of the last line.', { example: true }) readonly main: boolean;
+  @ApiProperty({ type: 'object', additionalProperties: true, example: { text: '1.41' }, description: FORMATS })
   readonly formats: Readonly<Record<string, unknown>>;
 }
 
@@ -95,10 +82,7 @@ export class CodeEndView extends CodeStartView {
   @Flag('True if the code still runs.', { example: false }) readonly running: boolean;
   @ApiProperty({ type: 'integer', nullable: true, example: 1, description: 'Number of the run in its context.' })
   readonly execution_count: number | null;
-  @Choice(['timeout', 'disconnect', 'restart'], 'Why the code was interrupted; null if it was not.', {
-    nullable: true,
-    example: null,
-  })
+  @Choice(['timeout', 'disconnect', 'restart'], 'Why the code was interrupted.', { nullable: true, example: null })
   readonly interrupted: string | null;
   @Flag('True if the kernel was restarted: its variables are gone.', { example: false }) readonly restarted: boolean;
   @Count('Number of the lines that were read.', { example: 3 }) readonly next: number;
@@ -109,8 +93,7 @@ export class CodeResultView extends CodeEndView {
   @Text({ example: '' }) readonly stdout: string;
   @Text({ example: '' }) readonly stderr: string;
   @ApiProperty({ type: [CodeShownView] }) readonly results: CodeShownView[];
-  @ApiProperty({ type: CodeExceptionView, nullable: true, example: null, description: 'Null if there was none.' })
-  readonly exception: CodeExceptionView | null;
-  @Flag('True if output beyond 1 MiB, or results beyond 16 MiB, were discarded.', { example: false })
+  @ApiProperty({ type: CodeExceptionView, nullable: true, example: null }) readonly exception: CodeExceptionView | null;
+  @Flag('True if output beyond 1 MiB or results beyond 16 MiB were discarded.', { example: false })
   readonly truncated: boolean;
 }
