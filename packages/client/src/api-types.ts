@@ -2660,7 +2660,7 @@ export type CodeResultView = {
      */
     execution_count: number | null;
     /**
-     * Why the code was interrupted; null if it was not.
+     * Why the code was interrupted.
      */
     interrupted: 'timeout' | 'disconnect' | 'restart' | null;
     /**
@@ -2674,12 +2674,9 @@ export type CodeResultView = {
     stdout: string;
     stderr: string;
     results: Array<CodeShownView>;
-    /**
-     * Null if there was none.
-     */
     exception: CodeExceptionView | null;
     /**
-     * True if output beyond 1 MiB, or results beyond 16 MiB, were discarded.
+     * True if output beyond 1 MiB or results beyond 16 MiB were discarded.
      */
     truncated: boolean;
 };
@@ -2705,7 +2702,7 @@ export type CodeEndView = {
      */
     execution_count: number | null;
     /**
-     * Why the code was interrupted; null if it was not.
+     * Why the code was interrupted.
      */
     interrupted: 'timeout' | 'disconnect' | 'restart' | null;
     /**
@@ -2729,7 +2726,7 @@ export type RunCodeDto = {
      */
     context?: string | null;
     /**
-     * Timeout, after which the code is interrupted; a kernel that ignores this for 5 s is restarted. Default: 60000.
+     * Timeout; the code is interrupted, and its kernel restarted if it goes on for 5 s. Default: 60000.
      */
     timeout_ms?: number | null;
     /**
@@ -2743,7 +2740,7 @@ export type RunCodeDto = {
      */
     restart?: boolean | null;
     /**
-     * Answers once the code has begun. It continues when the client disconnects; its output is kept. Default: false.
+     * Answers once the code has begun; it goes on without a client, and its output is kept. Default: false.
      */
     detached?: boolean | null;
 };
