@@ -95,9 +95,7 @@ export class CodeRunner implements OnModuleDestroy {
   /** Reads the lines of a run from a number on until its end. @throws DomainError as {@link run}; `execution_not_found` */
   async follow(caller: Caller, id: string, asked: { execution: string; after: number }, client: CodeClient) {
     const { execution, after } = asked;
-    await this.containers.findToUse(caller, id);
-    if (!EXECUTION_ID.test(execution)) throw new DomainError('execution_not_found');
-    const path = `/executions/${execution}?after=${String(after)}`;
+    const path = EXECUTION_ID.test(execution) ? `/executions/${execution}?after=${String(after)}` : null;
     await this.exchange(caller, id, { method: 'GET', path, after, withinMs: CODE_TIMEOUT_MS.max + BEYOND_MS }, client);
   }
 
@@ -113,7 +111,8 @@ export class CodeRunner implements OnModuleDestroy {
   private async exchange(caller: Caller, id: string, { withinMs, ...asked }: Asked, client: CodeClient): Promise<void> {
     const late = new AbortController();
     const signal = AbortSignal.any([client.signal, this.closing.signal, late.signal]);
-    const { runStartedAt } = await this.containers.find(caller, id);
+    const { runStartedAt } = await this.containers.findToUse(caller, id);
+    if (asked.path === null) throw new DomainError('execution_not_found');
     const entry = await this.containers.enter(caller, id);
     const release = this.limiter.take(entry.container.id);
     const timer = setTimeout(() => late.abort(failed('timed_out')), withinMs).unref();
@@ -134,6 +133,7 @@ export class CodeRunner implements OnModuleDestroy {
     startedAt: string | null,
     signal: AbortSignal,
   ): Promise<Duplex> {
+    const since = performance.now();
     for (;;) {
       try {
         const connecting = this.engine.ports.connect(engineId, CODE_PORT);
@@ -142,7 +142,8 @@ export class CodeRunner implements OnModuleDestroy {
         if (!(error instanceof EngineError)) throw error;
         if (error.code !== 'port_closed') throw failedAs('code_failed', error);
         const age = startedAt === null ? 0 : this.clock.now().getTime() - Date.parse(startedAt);
-        if (age > LISTENS_WITHIN_MS) throw new DomainError('code_unavailable', { cause: error });
+        if (Math.max(age, performance.now() - since) > LISTENS_WITHIN_MS)
+          throw new DomainError('code_unavailable', { cause: error });
         await delay(50);
       }
     }
