@@ -156,7 +156,7 @@ class BashKernel(PythonKernel):
         await super().run(execution, f"get_ipython().run_cell_magic('bash', '', {code!r})", environment)
 
 class NodeKernel:
-    """A Node.js process with kernel.cjs, which reads from descriptor 3 and writes lines of JSON to descriptor 4."""
+    """A Node.js process with kernel.mjs, which reads from descriptor 3 and writes lines of JSON to descriptor 4."""
 
     def __init__(self, cwd):
         self.cwd = cwd
@@ -165,7 +165,7 @@ class NodeKernel:
     async def start(self):
         (theirs_in, ours_in), (ours_out, theirs_out) = os.pipe(), os.pipe()
         files = {"stdin": asyncio.subprocess.DEVNULL, "stdout": self.words, "stderr": self.words}
-        command = f"exec node --no-warnings {os.path.dirname(__file__)}/kernel.cjs 3<&{theirs_in} 4>&{theirs_out}"
+        command = f"exec node --no-warnings {os.path.dirname(__file__)}/kernel.mjs 3<&{theirs_in} 4>&{theirs_out}"
         self.process = await asyncio.create_subprocess_shell(
             command, cwd=self.cwd, pass_fds=(theirs_in, theirs_out), start_new_session=True, executable="/bin/bash", **files
         )

@@ -70,7 +70,7 @@ const packagesOf = {
 const codeFiles = {
   service: '/usr/local/lib/berth/service',
   'server.py': '/usr/local/lib/berth/code/server.py',
-  'kernel.cjs': '/usr/local/lib/berth/code/kernel.cjs',
+  'kernel.mjs': '/usr/local/lib/berth/code/kernel.mjs',
   'berth_kernel.py': '/usr/lib/python3/dist-packages/berth_kernel.py',
 };
 

@@ -118,7 +118,7 @@ export class CodeAnswers {
 }
 
 /** The events of lines; others change what `end` says. */
-const EVENTS: { readonly [Type in CodeLine['type']]?: string } = {
+const EVENTS: Readonly<Partial<Record<CodeLine['type'], string>>> = {
   stdout: 'output',
   stderr: 'output',
   result: 'result',

@@ -1,11 +1,10 @@
-'use strict';
 // Runs JavaScript for server.py: a line of JSON with code on descriptor 3, what it writes as lines on descriptor 4.
-const { writeSync } = require('node:fs');
-const { createRequire } = require('node:module');
-const { Socket } = require('node:net');
-const { PassThrough } = require('node:stream');
-const repl = require('node:repl');
-const { inspect } = require('node:util');
+import { writeSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { Socket } from 'node:net';
+import repl from 'node:repl';
+import { PassThrough } from 'node:stream';
+import { inspect } from 'node:util';
 
 const tell = (message) => {
   const data = Buffer.from(`${JSON.stringify(message)}\n`);
@@ -50,7 +49,7 @@ let set = [];
 function setEnvironment(environment) {
   for (const name of set) {
     if (name in given) process.env[name] = given[name];
-    else delete process.env[name];
+    else Reflect.deleteProperty(process.env, name);
   }
   Object.assign(process.env, environment);
   set = Object.keys(environment);
@@ -100,7 +99,7 @@ let queue = Promise.resolve();
 new Socket({ fd: 3, readable: true, writable: false })
   .setEncoding('utf8')
   .on('data', (text) => {
-    const lines = (rest + text).split('\n');
+    const lines = `${rest}${text}`.split('\n');
     rest = lines.pop();
     for (const line of lines) queue = queue.then(() => run(JSON.parse(line)));
   })
