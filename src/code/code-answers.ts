@@ -29,15 +29,12 @@ export class CodeCollector {
   private exception: CodeExceptionView | null = null;
   private chars = 0;
 
-  begin(execution: string): void {
-    this.ended.execution = execution;
-  }
-
   /** @param options.isKept whether texts and results are kept; how the run ended always is */
   take(line: CodeLine, next: number, { isKept = true } = {}): void {
     const { ended } = this;
     ended.next = next;
-    if (line.type === 'number_of_executions') ended.execution_count = line.execution_count;
+    if (line.type === 'started') ended.execution = line.execution;
+    else if (line.type === 'number_of_executions') ended.execution_count = line.execution_count;
     else if (line.type === 'interrupted') ended.interrupted = line.reason;
     else if (line.type === 'restarted') ended.restarted = true;
     else if (line.type === 'end_of_execution') ended.running = false;
@@ -87,22 +84,17 @@ export class CodeAnswers {
     const { signal, leave } = this.connections.accessOf(caller, { gone, reason });
     const stream = acceptsEvents(request) ? new EventStream(reply.raw) : null;
     const seen = new CodeCollector();
-    const onStarted = (execution: string): boolean => {
-      seen.begin(execution);
+    const onLine = async (line: CodeLine, next: number): Promise<boolean> => {
+      seen.take(line, next, { isKept: !stream });
       if (!stream) return waits;
-      this.streams.open(stream, { request, reply }, () => leave);
-      stream.send({ type: 'started', payload: { execution } });
+      if (line.type === 'started') this.streams.open(stream, { request, reply }, () => leave);
+      const type = EVENTS[line.type];
+      if (type !== undefined) stream.send({ type, id: next, payload: type === 'end' ? seen.ending : factsOf(line) });
+      await stream.drained();
       return true;
     };
-    const onLine = async (line: CodeLine, next: number): Promise<void> => {
-      seen.take(line, next, { isKept: !stream });
-      const type = EVENTS[line.type];
-      if (!stream || type === undefined) return;
-      stream.send({ type, id: next, payload: type === 'end' ? seen.ending : factsOf(line) });
-      await stream.drained();
-    };
     try {
-      await work({ signal, onStarted, onLine });
+      await work({ signal, onLine });
       if (stream) await stream.ended();
       else await reply.status(200).send(seen.whole);
     } catch (error) {
@@ -119,6 +111,7 @@ export class CodeAnswers {
 
 /** The events of lines; others change what `end` says. */
 const EVENTS: Readonly<Partial<Record<CodeLine['type'], string>>> = {
+  started: 'started',
   stdout: 'output',
   stderr: 'output',
   result: 'result',

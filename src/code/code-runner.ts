@@ -40,17 +40,15 @@ const LINE = z.union([
   z.object({ type: z.string() }).transform(() => ({ type: 'unknown' as const })),
 ]);
 
-/** A line of the server of the image `code`: see packages/code-server. */
-export type CodeLine = z.output<typeof LINE>;
+/** A line of the server of the image `code`: see packages/code-server. The first one says which run it is. */
+export type CodeLine = z.output<typeof LINE> | { readonly type: 'started'; readonly execution: string };
 
 /** The client that waits for a run. */
 export interface CodeClient {
   /** Aborted when the client leaves; the reason is the error to throw. */
   readonly signal: AbortSignal;
-  /** Called before any line. @returns false if the client does not wait */
-  readonly onStarted: (execution: string) => boolean;
-  /** Awaited before more is read. @param next the number of the line that follows */
-  readonly onLine: (line: CodeLine, next: number) => Promise<void> | void;
+  /** Awaited before more is read. @param next the number of the line that follows @returns false to read no more */
+  readonly onLine: (line: CodeLine, next: number) => Promise<boolean> | boolean;
 }
 
 /** A request to the server in a container. */
@@ -186,7 +184,7 @@ async function talk(
     if (message.statusCode !== 200) throw await refusalOf(message, method);
     const execution = String(message.headers['x-execution-id']);
     if (!EXECUTION_ID.test(execution)) throw failed();
-    if (client.onStarted(execution)) await readLines(message, after, client);
+    if (await client.onLine({ type: 'started', execution }, after)) await readLines(message, after, client);
   } catch (error) {
     signal.throwIfAborted();
     if (error instanceof DomainError) throw error;
@@ -219,8 +217,7 @@ async function readLines(message: AsyncIterable<unknown>, after: number, client:
       const line = LINE.parse(json);
       next += line.type === 'stdout' || line.type === 'stderr' ? line.lost : 1;
       [parts, bytes, rest] = [[], 0, rest.subarray(end + 1)];
-      await client.onLine(line, next);
-      if (line.type === 'end_of_execution') return;
+      if (!(await client.onLine(line, next)) || line.type === 'end_of_execution') return;
     }
     bytes += rest.length;
     if (bytes > MOST_LINE_BYTES) throw failed('output_too_large');

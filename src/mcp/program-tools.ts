@@ -245,8 +245,10 @@ export class ProgramTools {
     await this.whileAllowed(call, (signal) =>
       this.code.run(call.caller, id, code, {
         signal,
-        onStarted: () => true,
-        onLine: (line, next) => seen.take(line, next),
+        onLine: (line, next) => {
+          seen.take(line, next);
+          return true;
+        },
       }),
     );
     const { stdout, stderr, exception, results, interrupted, restarted, truncated } = seen.whole;

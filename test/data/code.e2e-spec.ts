@@ -113,7 +113,7 @@ describe('code that runs in a container', () => {
     const stream = await EventStreamClient.open({ url, token: user.token, path, body: { code: 'x' } });
     await eventually(() => expect(stream.ending).toBe('complete'));
     expect(stream.told.map(({ id, name }) => [id, name])).toEqual([
-      ['', 'started'],
+      ['0', 'started'],
       ['1', 'output'],
       ['3', 'end'],
     ]);
