@@ -1,7 +1,7 @@
 /**
- * `npm run images [-- --rebuild] [code]`: builds the images that Berth never pulls, in the Docker that `npm start` uses:
- * those of every installation, or the one that runs code. One that is there is kept, or replaced with `--rebuild`, such
- * as for Debian's updates: containers keep what they have.
+ * `npm run images [-- --rebuild] [code]`: builds the images that Berth never pulls, in the Docker that `npm start`
+ * uses: those of every installation, or the one that runs code. One that is there is kept, or replaced with
+ * `--rebuild`, such as for Debian's updates: containers keep what they have.
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';

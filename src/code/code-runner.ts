@@ -19,7 +19,7 @@ export const ENVIRONMENT_HEADER = 'x-berth-environment';
 /** Concurrent runs of a container in this process. */
 const AT_ONCE = 16;
 /** How long after the start of a container its server may take to listen. */
-const LISTENS_WITHIN_MS = 20_000;
+const LISTENS_WITHIN_MS = 10_000;
 /** What a run may take beyond its timeout: its turn, the start of a kernel, an interrupt, a restart. */
 const BEYOND_MS = 90_000;
 /** Sandboxes are not trusted: a longer line, which would be a large picture, or deeper JSON ends the run. */
@@ -79,8 +79,8 @@ export class CodeRunner implements OnModuleDestroy {
   /**
    * Runs code and waits for its end.
    *
-   * @throws DomainError `container_not_running`, `code_unavailable`, `code_refused`, `too_many_commands`, `code_failed`,
-   *   `shutting_down`; the reason of the client's signal
+   * @throws DomainError `container_not_running`, `code_unavailable`, `code_refused`, `too_many_commands`,
+   *   `code_failed`, `shutting_down`; the reason of the client's signal
    */
   run(caller: Caller, id: string, { context, env, timeout_ms: ms, ...code }: RunCodeDto, client: CodeClient) {
     noteProgram([code.language ?? 'python']);
@@ -90,7 +90,7 @@ export class CodeRunner implements OnModuleDestroy {
     return this.exchange(caller, id, { method: 'POST', path: '/execute', body, after: 0, withinMs }, client);
   }
 
-  /** Reads the lines of a run from a number on until its end. @throws DomainError as {@link run}; `execution_not_found` */
+  /** Reads the lines of a run from a number on. @throws DomainError as {@link run}; `execution_not_found` */
   async follow(caller: Caller, id: string, asked: { execution: string; after: number }, client: CodeClient) {
     const { execution, after } = asked;
     const path = EXECUTION_ID.test(execution) ? `/executions/${execution}?after=${String(after)}` : null;

@@ -19,11 +19,13 @@ export class RunCodeDto {
 
   @Text('A language of the image: python, javascript or bash.', { default: 'python' })
   @IsOptional()
+  @IsString()
   @Matches(/^[a-z0-9+#-]{1,20}$/, { message: 'must be the name of a language, such as python' })
   language?: string;
 
   @Text('Name of a context, which keeps its variables; created if it does not exist. Omitted: that of the language.')
   @IsOptional()
+  @IsString()
   @Matches(/^[A-Za-z0-9_-]{1,64}$/, { message: 'must have 1 to 64 of A-Z, a-z, 0-9, "_" and "-"' })
   context?: string;
 
@@ -80,7 +82,7 @@ export class CodeStartView {
 /** How a run ended; the `data` of the event `end`. */
 export class CodeEndView extends CodeStartView {
   @Flag('True if the code still runs.', { example: false }) readonly running: boolean;
-  @ApiProperty({ type: 'integer', nullable: true, example: 1, description: 'Number of the run in its context.' })
+  @Count('Number of the run in its context.', { nullable: true, example: 1 })
   readonly execution_count: number | null;
   @Choice(['timeout', 'disconnect', 'restart'], 'Why the code was interrupted.', { nullable: true, example: null })
   readonly interrupted: string | null;
