@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { AuditModule } from '../audit';
 import { AuthModule } from '../auth';
+import { CodeModule } from '../code';
 import { ContainersModule } from '../containers';
 import { ImagesModule } from '../images';
 import { PreviewsModule } from '../previews';
@@ -26,6 +27,7 @@ const ENVD = [EnvdGuard, FileUploads, DirectoryWatches, FilesystemService, Proce
   imports: [
     AuditModule,
     AuthModule,
+    CodeModule,
     ContainersModule,
     ImagesModule,
     PreviewsModule,

@@ -70,13 +70,9 @@ export class SandboxAccess {
     return this.openBy(sandboxId, (secret) => isEqual(accessToken ?? '', secret));
   }
 
-  /**
-   * Opens the ports of a sandbox by its traffic token.
-   *
-   * @throws DomainError as {@link open}
-   */
-  async openPorts(sandboxId: string, trafficToken: string): Promise<OpenedSandbox> {
-    return this.openBy(sandboxId, (secret) => isEqual(trafficToken, trafficTokenOf(secret)));
+  /** Opens a sandbox for its ports alone, by its secret or by the token of its ports. @throws as {@link open} */
+  async openPorts(sandboxId: string, token: string): Promise<OpenedSandbox> {
+    return this.openBy(sandboxId, (secret) => isEqual(token, secret) || isEqual(token, portTokenOf(secret)));
   }
 
   /**
@@ -143,18 +139,23 @@ export class SandboxAccess {
   tokenOf({ containerId, sealedToken }: Pick<E2bSandboxEntity, 'containerId' | 'sealedToken'>): string {
     return this.secrets.open(sealedToken, placeOf(containerId));
   }
-}
 
-/**
- * What opens the ports of a sandbox, and nothing else of it: `trafficAccessToken` in answers. Programs pass it on, so
- * the secret cannot be had from it.
- */
-export function trafficTokenOf(secret: string): string {
-  return createHmac('sha256', secret).update('traffic').digest('hex');
+  /** `trafficAccessToken` in answers, `E2B-Traffic-Access-Token` in requests to ports. @throws SecretsError */
+  trafficTokenOf(row: Pick<E2bSandboxEntity, 'containerId' | 'sealedToken'>): string {
+    return portTokenOf(this.tokenOf(row));
+  }
 }
 
 function placeOf(containerId: string): string {
   return `e2b_sandboxes.access_token:${containerId}`;
+}
+
+/**
+ * A token that opens the ports of a sandbox, and nothing else of it. Programs pass it on, so the secret cannot be had
+ * from it.
+ */
+function portTokenOf(secret: string): string {
+  return createHmac('sha256', secret).update('ports').digest('hex');
 }
 
 /** Compares without showing by the time taken how much is equal. */

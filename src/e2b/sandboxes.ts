@@ -222,14 +222,13 @@ export class E2bSandboxes {
   }
 
   private sandboxView(row: E2bSandboxEntity): object {
-    const secret = this.access.tokenOf(row);
     return {
       sandboxID: row.containerId,
       templateID: row.template,
       clientID: 'berth',
       envdVersion: ENVD_VERSION,
-      envdAccessToken: secret,
-      trafficAccessToken: trafficTokenOf(secret),
+      envdAccessToken: this.access.tokenOf(row),
+      trafficAccessToken: this.access.trafficTokenOf(row),
       domain: this.config.PREVIEW_PORT === 'off' ? null : this.config.PREVIEW_DOMAIN,
     };
   }
@@ -264,8 +263,11 @@ function templateOf({ template, image }: ContainerView): string {
   return template?.name ?? image;
 }
 
+/** E2B's own templates, and the images in their place. */
+const TEMPLATES: Readonly<Record<string, string>> = { base: 'sandbox', 'code-interpreter-v1': 'code' };
+
 function imageOf(template: string): string {
-  return template === 'base' ? 'sandbox' : template;
+  return TEMPLATES[template] ?? template;
 }
 
 function lifetimeOf(timeout: number | undefined): number {

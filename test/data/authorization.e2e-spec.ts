@@ -116,6 +116,8 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'GET /api/stats/stream': { scope: 'exec' },
   'POST /api/containers/:id/exec': { scope: 'exec', id: 'container', body: { command: ['true'] } },
   'POST /api/containers/:id/exec/stream': { scope: 'exec', id: 'container', body: { command: ['true'] } },
+  'POST /api/containers/:id/run-code': { scope: 'exec', id: 'container', body: { code: '1' } },
+  'GET /api/containers/:id/run-code/:execution': { scope: 'exec', id: 'container' },
   'GET /api/containers/:id/terminals': { scope: 'exec', id: 'container' },
   'DELETE /api/containers/:id/terminals/:session': { scope: 'exec', id: 'container' },
   'POST /api/containers/:id/processes': { scope: 'exec', id: 'container', body: { command: ['true'] } },

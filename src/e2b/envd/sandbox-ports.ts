@@ -3,6 +3,8 @@ import { HttpAdapterHost } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Principal } from '../../auth';
+import { CODE_PORT, CodeRunner, ENVIRONMENT_HEADER } from '../../code';
 import { DomainError, errorAnswer, type ErrorCode, invalidParameters } from '../../errors';
 import { ClientAddress } from '../../http';
 import {
@@ -13,8 +15,8 @@ import {
   Previews,
   type PreviewTarget,
 } from '../../previews';
-import { ENVD_PORT } from './envd-call';
 import { SandboxAccess } from '../sandbox-access';
+import { ENVD_PORT } from './envd-call';
 import { EnvdGuard, PORT_HEADER, SANDBOX_HEADER, SECRET_HEADER, TRAFFIC_HEADER } from './envd.guard';
 
 /** Where E2B's routes are on the API's listener. */
@@ -44,6 +46,7 @@ export class SandboxPorts implements PreviewExtension, OnModuleInit {
     private readonly guard: EnvdGuard,
     private readonly access: SandboxAccess,
     private readonly clients: ClientAddress,
+    private readonly code: CodeRunner,
   ) {}
 
   onModuleInit(): void {
@@ -76,14 +79,18 @@ export class SandboxPorts implements PreviewExtension, OnModuleInit {
       isPublic: false,
       requestHost: null,
     };
-    const known = { principal: null, isPublic, host: requestHost?.replaceAll('${PORT}', String(port)) ?? null };
-    const [secret, traffic] = [SECRET_HEADER, TRAFFIC_HEADER].map((name) => tokenIn(request, name));
-    if (secret === undefined && traffic === undefined) return known;
-    const { principal } =
-      secret === undefined
-        ? await this.guard.openPorts(containerId, traffic ?? '', clientAddress)
-        : await this.guard.openBySecret(containerId, secret, clientAddress);
-    withoutSecrets(request);
+    const known = {
+      principal: null,
+      // Whoever reaches that port runs code in the sandbox.
+      isPublic: isPublic && port !== CODE_PORT,
+      host: requestHost?.replaceAll('${PORT}', String(port)) ?? null,
+    };
+    const { headers } = request;
+    // An application may have headers of these names. Without the form of a secret, they are the application's.
+    const isSecret = (name: string): boolean => /^[0-9a-f]{64}$/.test(String(headers[name]));
+    if (!isSecret(SECRET_HEADER) && !isSecret(TRAFFIC_HEADER)) return known;
+    const { principal } = await this.guard.openPorts(containerId, { headers, address: clientAddress });
+    await this.complete(request, principal, target);
     return { ...known, principal };
   }
 
@@ -93,6 +100,13 @@ export class SandboxPorts implements PreviewExtension, OnModuleInit {
     if (!refusal || !(await this.access.portsOf(containerId))) return null;
     const { status, message } = refusal;
     return { status, body: { code: status, message, sandboxId: containerId } };
+  }
+
+  /** Takes the secrets out of a request, and gives one for kernels the container's variables, once they listen. */
+  private async complete(request: IncomingMessage, principal: Principal, { containerId, port }: PreviewTarget) {
+    without(request, [SECRET_HEADER, TRAFFIC_HEADER, ...(port === CODE_PORT ? [ENVIRONMENT_HEADER] : [])]);
+    if (port !== CODE_PORT) return;
+    request.rawHeaders.push(ENVIRONMENT_HEADER, await this.code.prepare(principal, containerId));
   }
 
   /**
@@ -105,12 +119,12 @@ export class SandboxPorts implements PreviewExtension, OnModuleInit {
     const [id, port] = [headers[SANDBOX_HEADER], portOf(String(headers[PORT_HEADER]))];
     if (port === null) throw invalidParameters([{ field: PORT_HEADER, message: 'must be a port from 1 to 65535' }]);
     if (typeof id !== 'string') throw invalidParameters([{ field: SANDBOX_HEADER, message: 'must name the sandbox' }]);
-    const { principal, containerId } = await this.guard.openBySecret(id, headers[SECRET_HEADER], ip);
+    const { principal, containerId } = await this.guard.openPorts(id, { headers, address: ip });
     await request.onAuthenticated?.(principal, 'link');
-    withoutSecrets(raw);
+    const target = { containerId, port };
+    await this.complete(raw, principal, target);
     raw.url = raw.url?.slice(BASE.length);
     reply.hijack();
-    const target = { containerId, port };
     const origin = this.server.originOf(target) ?? `${request.protocol}://${request.host}`;
     try {
       const known = { principal, isPublic: false, host: null };
@@ -122,17 +136,10 @@ export class SandboxPorts implements PreviewExtension, OnModuleInit {
   }
 }
 
-/** An application may have a header of this name: without the form of a token, it is the application's. */
-function tokenIn({ headers }: IncomingMessage, name: string): string | undefined {
-  const value = headers[name];
-  return typeof value === 'string' && /^[0-9a-f]{64}$/.test(value) ? value : undefined;
-}
-
-/** An application in the sandbox need not see what opens the sandbox from outside. */
-function withoutSecrets({ rawHeaders }: IncomingMessage): void {
+/** An application in the sandbox need not see the secrets that open the sandbox from outside. */
+function without({ rawHeaders }: IncomingMessage, names: readonly string[]): void {
   for (let at = rawHeaders.length - 2; at >= 0; at -= 2) {
-    const name = rawHeaders[at]?.toLowerCase();
-    if (name === SECRET_HEADER || name === TRAFFIC_HEADER) rawHeaders.splice(at, 2);
+    if (names.includes(rawHeaders[at]?.toLowerCase() ?? '')) rawHeaders.splice(at, 2);
   }
 }
 
