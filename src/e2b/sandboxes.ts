@@ -9,7 +9,7 @@ import type { ConnectDto, ForkDto, ListDto, NetworkDto, NewSandboxDto } from './
 import { E2bError } from './e2b-error';
 import { E2bSandboxEntity } from './e2b-sandbox.entity';
 import { networkOf, portsOf } from './network-rules';
-import { SandboxAccess, trafficTokenOf } from './sandbox-access';
+import { SandboxAccess } from './sandbox-access';
 import { cpuCountOf } from './sandbox-metrics';
 
 /** The version of envd whose features are served. */

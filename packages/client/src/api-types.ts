@@ -4185,7 +4185,7 @@ export type Event = ({
 
 export type NetworkPolicy = 'internet' | 'none' | {
     /**
-     * IPv4 addresses or networks with a port; append `/udp` for UDP.
+     * IPv4 addresses or networks with a port, or `*` for everything; append `/udp` for UDP.
      */
     allow: Array<string>;
 };
