@@ -162,9 +162,12 @@ export function passSandboxPorts(app: NestFastifyApplication): void {
   app
     .getHttpAdapter()
     .getInstance()
-    .addHook('onRequest', async (request, reply) => {
+    // A callback, not a promise: every request of the API passes it.
+    .addHook('onRequest', (request, reply, done) => {
       const port = request.headers[PORT_HEADER];
-      if (port === undefined || port === String(ENVD_PORT) || !request.url.startsWith(`${BASE}/`)) return;
-      await ports.pass(request, reply);
+      const isOther = port !== undefined && port !== String(ENVD_PORT) && request.url.startsWith(`${BASE}/`);
+      if (!isOther) done();
+      // What passes on is answered there, so the request's own routes never see it.
+      else ports.pass(request, reply).catch(done);
     });
 }
