@@ -2,7 +2,6 @@ import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@ne
 import { type IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { once } from 'node:events';
-import type { Principal } from '../auth';
 import { CONFIG, type Config } from '../config';
 import { DomainError, invalidParameters } from '../errors';
 import {
@@ -31,7 +30,7 @@ import {
   wantsPage,
 } from './preview-pages';
 import { IDLE_MS } from './preview-proxy';
-import { Previews } from './previews';
+import { type KnownVisit, Previews } from './previews';
 
 /** Between requests on one connection of a client. */
 const KEEP_ALIVE_MS = 5_000;
@@ -57,16 +56,6 @@ export interface PreviewExtension {
   visitOf(request: IncomingMessage, visit: Pick<PreviewRequest, 'target' | 'clientAddress'>): Promise<KnownVisit>;
   /** Its own answer to a program that is refused; null: the usual. */
   refusalOf(error: unknown, target: PreviewTarget): Promise<{ readonly status: number; readonly body: object } | null>;
-}
-
-/** What a {@link PreviewExtension} knows of a visit. */
-export interface KnownVisit {
-  /** Who visits the port, by a proof that previews do not know; null without one. */
-  readonly principal: Principal | null;
-  /** Whether everybody may see all ports of the container, if its owner's tier has public ports. */
-  readonly isPublic: boolean;
-  /** The `Host` that the application gets; null: the usual. */
-  readonly host: string | null;
 }
 
 /** The listener of previews: a server of its own, with other names than the API's. */

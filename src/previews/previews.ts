@@ -2,16 +2,26 @@ import { Injectable } from '@nestjs/common';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { Principal } from '../auth';
 import { DomainError } from '../errors';
 import { addressKey } from '../http';
 import { RefusedTokens } from '../rate-limits';
 import { type Admission, type Credentials, credentialsOf, PreviewAccess } from './preview-access';
 import type { PreviewTarget } from './preview-address';
-import type { KnownVisit } from './preview-server';
 import { PreviewConnections } from './preview-connections';
 import { PreviewTraffic } from './preview-traffic';
 import { type Exchange, forward, forwardUpgrade } from './preview-proxy';
 import { PreviewUpstream } from './preview-upstream';
+
+/** What an extension of the listener knows of a visit. */
+export interface KnownVisit {
+  /** Who visits the port, by a proof that previews do not know; null without one. */
+  readonly principal: Principal | null;
+  /** Whether everybody may see all ports of the container, if its owner's tier has public ports. */
+  readonly isPublic: boolean;
+  /** The `Host` that the application gets; null: the usual. */
+  readonly host: string | null;
+}
 
 /** A visitor's request, before it is admitted. */
 interface Visit {
