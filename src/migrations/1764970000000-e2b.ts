@@ -21,7 +21,7 @@ const SANDBOXES = new Table({
     { name: 'access_token', type: 'text' },
     { name: 'template', type: 'varchar', length: '255' },
     { name: 'metadata', type: 'text', isNullable: true },
-    { name: 'is_public', type: 'boolean', default: false },
+    { name: 'is_public', type: 'boolean' },
     { name: 'request_host', type: 'varchar', length: '255', isNullable: true },
     { name: 'created_at', type: TIMESTAMP },
   ],
