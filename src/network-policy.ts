@@ -61,7 +61,11 @@ export const NETWORK_POLICY_SCHEMA = {
   ],
 };
 
-/** Parses an entry such as `203.0.113.0/24:8000/udp` or `203.0.113.9:*`. @returns a message about its fault if it is invalid */
+/**
+ * Parses an entry such as `203.0.113.0/24:8000/udp` or `203.0.113.9:*`.
+ *
+ * @returns a message about its fault if it is invalid
+ */
 export function parseAllowed(text: string): AllowedPort | string {
   const shown = JSON.stringify(text.slice(0, LONGEST_ENTRY));
   const [, address = '', length = '32', port = '', protocol = 'tcp'] = ENTRY.exec(text) ?? [];
