@@ -19,6 +19,7 @@ import { entityReader } from './column-types';
 import { type Lookup, type LookupQuery, lookupSql, postgresLookup, sqliteLookup } from './lookup';
 import { lockPatience } from './postgres-sessions';
 import { gateQueries, QueryGate } from './query-gate';
+import type { Sql } from './sql';
 import { checkWrites } from './write-check';
 
 /** How long the outcome of {@link Database.checkWrites} is reused, in milliseconds. */
@@ -81,6 +82,25 @@ export class Database implements OnApplicationShutdown {
    */
   timestamp(time: Date): Date | string {
     return this.isSqlite ? (DateUtils.mixedDateToUtcDatetimeString(time) as string) : time;
+  }
+
+  /**
+   * Runs a statement, in the current transaction if there is one. This is the way to write on a condition, and to read
+   * on hot paths; other reads use {@link manager}.
+   *
+   * @returns the rows that it selects or returns, as the driver reads them, and how many rows it selected or changed
+   * @throws QueryFailedError with the driver's error
+   */
+  async run<Row>(statement: Sql): Promise<{ readonly rows: readonly Row[]; readonly affected: number }> {
+    const { text, values } = statement.on(this.dataSource);
+    const ofTransaction = this.manager.queryRunner;
+    const runner = ofTransaction ?? this.dataSource.createQueryRunner();
+    try {
+      const { records, affected = records.length } = await runner.query(text, values, true);
+      return { rows: records as Row[], affected };
+    } finally {
+      if (runner !== ofTransaction) await runner.release();
+    }
   }
 
   /**

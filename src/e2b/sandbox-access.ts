@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Principal } from '../auth';
-import { Database, type Lookup, readTime } from '../database';
+import { Database, type Lookup, readTime, sql } from '../database';
 import { DomainError } from '../errors';
 import { Clock } from '../scheduling';
 import { Secrets } from '../secrets';
@@ -97,7 +97,7 @@ export class SandboxAccess {
     if (existing) return existing;
     const sealedToken = this.secrets.seal(randomBytes(32).toString('hex'), placeOf(containerId));
     const row: E2bSandboxEntity = { ...sandbox, sealedToken, createdAt: this.clock.now() };
-    await manager.createQueryBuilder().insert().into(E2bSandboxEntity).values(row).orIgnore().execute();
+    await this.database.run(sql`${sql.insert(E2bSandboxEntity, row)} ON CONFLICT DO NOTHING`);
     return (await manager.findOneBy(E2bSandboxEntity, { containerId })) ?? row;
   }
 
