@@ -26,8 +26,8 @@ describe('tagged SQL', () => {
   let sqlite: DataSource;
 
   beforeAll(async () => {
-    const options = { type: 'better-sqlite3', database: ':memory:', entities: [Thing], synchronize: true } as const;
-    sqlite = await new DataSource(options).initialize();
+    sqlite = new DataSource({ type: 'better-sqlite3', database: ':memory:', entities: [Thing], synchronize: true });
+    await sqlite.initialize();
   });
 
   afterAll(() => sqlite.destroy());
@@ -78,9 +78,9 @@ describe('tagged SQL', () => {
     }
   });
 
-  it.each([
+  it.each<[what: string, value: unknown]>([
     ['an object like a fragment', { write: () => undefined }],
-    ['an object with a text', { text: '1; DROP TABLE things', toString: () => '1' }],
+    ['an object with a text', { text: '1; DROP TABLE things', toString: (): string => '1' }],
     ['undefined', undefined],
     ['a function', () => '1'],
     ['a symbol', Symbol('1')],

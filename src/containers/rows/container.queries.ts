@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { IsNull, Not, type SelectQueryBuilder } from 'typeorm';
-import { Database, entityReader, likePattern, type Lookup, type PageRange, readTime } from '../../database';
+import { Database, entityReader, likePattern, type Lookup, type PageRange, readTime, sql } from '../../database';
 import { DomainError } from '../../errors';
 import { TemplateEntity } from '../../images';
 import { CONTAINER_NAME } from '../dto/requests';
