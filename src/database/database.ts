@@ -35,6 +35,14 @@ export interface PageRange {
   readonly after?: { readonly createdAt: Date; readonly id: string } | undefined;
 }
 
+/** What a statement did. */
+interface Outcome<Row> {
+  /** The rows that it selected or returned, as the driver reads them. */
+  readonly rows: readonly Row[];
+  /** The number of rows that it selected or changed. */
+  readonly affected: number;
+}
+
 interface Transaction {
   readonly database: Database;
   readonly manager: EntityManager;
@@ -88,10 +96,9 @@ export class Database implements OnApplicationShutdown {
    * Runs a statement, in the current transaction if there is one. This is the way to write on a condition, and to read
    * on hot paths; other reads use {@link manager}.
    *
-   * @returns the rows that it selects or returns, as the driver reads them, and how many rows it selected or changed
    * @throws QueryFailedError with the driver's error
    */
-  async run<Row>(statement: Sql): Promise<{ readonly rows: readonly Row[]; readonly affected: number }> {
+  async run<Row>(statement: Sql): Promise<Outcome<Row>> {
     const { text, values } = statement.on(this.dataSource);
     const ofTransaction = this.manager.queryRunner;
     const runner = ofTransaction ?? this.dataSource.createQueryRunner();
