@@ -10,6 +10,7 @@ import { runtimeName } from '../scripts/lib/gvisor.mjs';
 import { printFailure, Problem } from '../scripts/lib/problem.mjs';
 import { isEnding, runEnd, runScript } from '../scripts/lib/shutdown.mjs';
 import { say, step } from '../scripts/lib/steps.mjs';
+import { ensureSupervisor } from '../scripts/lib/supervisor-build.mjs';
 import { startPostgres } from '../scripts/lib/test-databases.mjs';
 import { startTestDocker } from '../scripts/lib/test-docker.mjs';
 import { testImage } from '../scripts/lib/test-image.mjs';
@@ -155,6 +156,7 @@ async function bench(asked, revision) {
     throw new Problem(`There is no part "${unknown}".`, [`Parts: ${Object.keys(PARTS).join(', ')}; none: all`]);
   await prepareTestRun();
   await step('building', build);
+  await ensureSupervisor();
   const other = revision && (await step(`building ${revision}`, (progress) => buildRevision(revision, progress)));
   const api = await startTestDocker(readSettings());
   const env = { ...process.env, DOCKER_HOST: api.host, SANDBOX_RUNTIME: runtimeName };

@@ -82,6 +82,8 @@ const NODEJS_TESTS =
 const IS_SAMPLE = process.env.BERTH_TEST_OPERATIONS !== undefined;
 /** Which rows of tables a sample has: `test/support/extent.ts`. */
 process.env.TEST_DRAW ??= String(randomInt(1_000));
+/** A sample of everything has one of the two, in turn: a newer Docker or another Node.js. */
+const OTHER_VERSIONS = Number(process.env.TEST_DRAW) % 4 < 2 ? 'newer' : 'nodejs';
 
 /** Many tests wait for Docker. With three more workers than processors, 2 processors were fully busy. */
 const WORKERS = Number(process.env.TEST_WORKERS ?? cpus().length + 3);
@@ -419,7 +421,8 @@ async function runParts(args) {
   await prepareTestRun();
   const quick = part && isQuick ? [part] : isQuick ? QUICK : [];
   const long = part && isLong ? [part] : isLong ? LONG : [];
-  const has = (name) => quick.includes(name) || long.includes(name);
+  const inTurn = (name) => !IS_SAMPLE || part || !['newer', 'nodejs'].includes(name) || name === OTHER_VERSIONS;
+  const has = (name) => (quick.includes(name) || long.includes(name)) && inTurn(name);
   const parts = [...suitesOf(quick), ...suitesOf(long)];
   // Services need no npm package, and most of their start is waiting. One daemon after the other: see
   // firewall-rules.mjs.

@@ -225,7 +225,11 @@ func makeLink(name string, r *request) (any, error) {
 }
 
 func resolvePath(name string, _ *request) (any, error) {
-	return map[string][]byte{"path": []byte(resolve(name))}, nil
+	real := resolve(name)
+	if len(real) > mostPath {
+		return nil, syscall.ENAMETOOLONG
+	}
+	return map[string][]byte{"path": []byte(real)}, nil
 }
 
 // resolve is a path without links and `..`, as far as it exists; the path itself if its parent does not.

@@ -386,8 +386,12 @@ func TestSearchAndUsage(t *testing.T) {
 	if o := c.open("search", fields{"path": dir, "pattern": "*", "limit": 2}).wait(); len(o.rows()) != 2 || o.result["complete"] != false {
 		t.Errorf("%s", o.data)
 	}
+	c.run("cd " + dir + "; n=$(printf %0250d 0); p=$n; for i in 1 2 3 4 5 6 7 8; do p=$p/$n; done; mkdir -p d/$p e/$p; echo >e/$p/deep; mv e d/$p")
+	if rows := c.open("search", fields{"path": dir, "pattern": "deep"}).wait().rows(); len(rows) != 0 {
+		t.Errorf("a path that no request can name: %d bytes", len(bytesOf(rows[0]["path"])))
+	}
 	c.expect("nothing", "invalid_request", c.open("search", fields{"path": dir}).wait())
-	if o := c.open("usage", fields{"path": dir}).wait(); o.result["bytes"].(float64) < 100000 || o.result["files"] != 3.0 || o.result["directories"] != 2.0 {
+	if o := c.open("usage", fields{"path": dir}).wait(); o.result["bytes"].(float64) < 100000 || o.result["files"] != 4.0 || o.result["directories"] != 22.0 {
 		t.Error(o.result)
 	}
 }

@@ -13,6 +13,7 @@ const (
 	mostData        = 64 << 10
 	mostRequest     = 2 << 20
 	mostWords       = 4 << 10
+	mostPath        = 4096 // Of a path that is told.
 	outputHead      = 16
 )
 

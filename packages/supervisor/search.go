@@ -106,7 +106,11 @@ type finder struct {
 	content []byte
 }
 
+// add leaves out what no request can name.
 func (f *finder) add(e entry, line int, text []byte) error {
+	if len(e.name) > mostPath {
+		return nil
+	}
 	if f.left == 0 {
 		return errEnough
 	}

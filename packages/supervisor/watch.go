@@ -14,8 +14,6 @@ import (
 const (
 	mostWatches = 16
 	mostWatched = 4096 // Directories.
-	// mostPath bounds the paths that are told.
-	mostPath = 4096
 	// mostUntold is what waits for a client that does not read: gVisor (20240729) does not bound what waits for us.
 	mostUntold = mostData - 128
 )
