@@ -104,7 +104,19 @@ export const MODULES = {
     'containers',
     'sandbox',
   ],
-  mcp: [...FOUNDATION, 'http', 'auth', 'rate-limits', 'audit', 'idempotency', 'containers', 'sandbox', 'previews'],
+  code: [...FOUNDATION, 'http', 'auth', 'engine', 'audit', 'idempotency', 'containers', 'sandbox'],
+  mcp: [
+    ...FOUNDATION,
+    'http',
+    'auth',
+    'rate-limits',
+    'audit',
+    'idempotency',
+    'containers',
+    'sandbox',
+    'previews',
+    'code',
+  ],
   ssh: [
     ...FOUNDATION,
     'http',
@@ -133,6 +145,7 @@ export const MODULES = {
     'containers',
     'sandbox',
     'previews',
+    'code',
   ],
   admin: [...FOUNDATION, 'http', 'auth', 'tiers', 'images', 'audit', 'containers', 'usage'],
 };

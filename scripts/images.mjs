@@ -1,15 +1,17 @@
 /**
- * `npm run images [-- --rebuild]`: builds the images that Berth never pulls, in the Docker that `npm start` uses. One
- * that is there is kept, or replaced with `--rebuild`, such as for Debian's updates: containers keep what they have.
+ * `npm run images [-- --rebuild] [code]`: builds the images that Berth never pulls, in the Docker that `npm start`
+ * uses: those of every installation, or the one that runs code. One that is there is kept, or replaced with
+ * `--rebuild`, such as for Debian's updates: containers keep what they have.
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { readSettings } from './lib/environment-file.mjs';
 import { findDocker } from './lib/find-docker.mjs';
 import { OwnDaemon } from './lib/own-daemon.mjs';
+import { Problem } from './lib/problem.mjs';
 import { makeDataFolder, runFolder } from './lib/project.mjs';
 import { takeRunLock } from './lib/run-lock.mjs';
-import { buildImage, minimalImage, sandboxImage } from './lib/sandbox-image.mjs';
+import { buildImage, codeImage, minimalImage, sandboxImage } from './lib/sandbox-image.mjs';
 import { atEnd, runScript } from './lib/shutdown.mjs';
 import { say, step } from './lib/steps.mjs';
 import { ensureSupervisor } from './lib/supervisor-build.mjs';
@@ -26,11 +28,16 @@ async function openDocker(settings) {
 }
 
 async function main() {
-  const { values } = parseArgs({ options: { rebuild: { type: 'boolean', default: false } } });
+  const { values, positionals } = parseArgs({
+    options: { rebuild: { type: 'boolean', default: false } },
+    allowPositionals: true,
+  });
+  const unknown = positionals.find((name) => name !== 'code');
+  if (unknown !== undefined) throw new Problem(`There is no image "${unknown}" to build.`, ['Name code, or none.']);
   makeDataFolder();
   await ensureSupervisor();
   const api = await openDocker(readSettings());
-  for (const name of [sandboxImage, minimalImage]) {
+  for (const name of positionals.length > 0 ? [codeImage] : [sandboxImage, minimalImage]) {
     if (!values.rebuild && (await api.hasImage(name))) say(`✓ ${name} is there`);
     else await buildImage(api, { name, isFresh: values.rebuild });
   }

@@ -8,6 +8,7 @@ import { AuthModule } from './auth';
 import { type Config, ConfigModule } from './config';
 import { ContainersModule } from './containers';
 import { DatabaseModule } from './database';
+import { CodeModule } from './code';
 import { E2bModule } from './e2b';
 import { EngineModule } from './engine.module';
 import { EventsModule } from './events';
@@ -56,6 +57,7 @@ export class AppModule {
         WebhooksModule,
         PreviewsModule,
         SshModule,
+        CodeModule,
         E2bModule,
         McpModule,
         AdminModule,

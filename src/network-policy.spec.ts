@@ -6,6 +6,7 @@ describe('an entry of an allow list', () => {
     ['203.0.113.0/24:8000/tcp', { address: '203.0.113.0', prefix: 24, port: 8000, protocol: 'tcp' }],
     ['198.51.100.7:53/udp', { address: '198.51.100.7', prefix: 32, port: 53, protocol: 'udp' }],
     ['0.0.0.0/0:65535', { address: '0.0.0.0', prefix: 0, port: 65_535, protocol: 'tcp' }],
+    ['203.0.113.9:*', { address: '203.0.113.9', prefix: 32, port: null, protocol: null }],
   ])('must be %s', (text, meaning) => expect(parseAllowed(text)).toEqual(meaning));
 
   it.each([
@@ -25,6 +26,8 @@ describe('an entry of an allow list', () => {
     '10.1.2.3:443\n',
     ' 10.1.2.3:443',
     '10.1.2.3:1-9',
+    '10.1.2.3:*/udp',
+    '10.1.2.3:**',
     '１０.1.2.3:443',
   ])('must not be %p', (text) => expect(parseAllowed(text)).toContain('is not an IPv4 address or network with a port'));
 
@@ -74,6 +77,8 @@ describe('a network policy', () => {
     [list('10.0.0.0/8:443'), list('10.0.0.0/8:443'), true],
     [list('10.0.0.0/8:443', '192.0.2.0/24:80'), list('192.0.2.7:80', '10.1.0.0/16:443'), true],
     [list('10.0.0.0/8:443'), list('10.1.2.3:444'), false],
+    [list('10.0.0.0/8:*'), list('10.1.2.3:*', '10.1.2.3:53/udp'), true],
+    [list('10.0.0.0/8:443'), list('10.1.2.3:*'), false],
     [list('10.0.0.0/8:443'), list('10.1.2.3:443/udp'), false],
     [list('10.0.0.0/8:443'), list('11.1.2.3:443'), false],
     [list('10.0.0.0/8:443'), list('10.1.2.3:443', '0.0.0.0/0:443'), false],

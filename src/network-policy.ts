@@ -15,14 +15,15 @@ interface AllowList {
 /** What a container can reach. */
 export type NetworkPolicy = (typeof NETWORK_WORDS)[number] | AllowList;
 
-/** An entry of an allow list: one port of all addresses of an IPv4 network. */
+/** An entry of an allow list: one port, or all, of all addresses of an IPv4 network. */
 export interface AllowedPort {
   /** The network's first address. */
   readonly address: string;
   /** The length of the network's prefix, in bits. */
   readonly prefix: number;
-  readonly port: number;
-  readonly protocol: 'tcp' | 'udp';
+  /** null: all ports, and all protocols. */
+  readonly port: number | null;
+  readonly protocol: 'tcp' | 'udp' | null;
 }
 
 const MOST_ALLOWED = 32;
@@ -30,13 +31,13 @@ const MOST_ALLOWED = 32;
 const OCTET = '(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])';
 const PREFIX = '(3[0-2]|[0-2]?[0-9])';
 const PORT = '(6553[0-5]|655[0-2][0-9]|65[0-4][0-9][0-9]|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})';
-const ENTRY = new RegExp(`^(${OCTET}(?:\\.${OCTET}){3})(?:/${PREFIX})?:${PORT}(?:/(tcp|udp))?$`);
+const ENTRY = new RegExp(`^(${OCTET}(?:\\.${OCTET}){3})(?:/${PREFIX})?:(?:${PORT}(?:/(tcp|udp))?|\\*)$`);
 /** Maximum characters of an invalid entry that a message quotes. */
 const LONGEST_ENTRY = 64;
 
 const POLICY_RULE =
   `must be "internet", "none", or { "allow": [...] } with 1 to ${String(MOST_ALLOWED)} entries such as ` +
-  '"203.0.113.0/24:8000" or "198.51.100.7:53/udp"';
+  '"203.0.113.0/24:8000", "198.51.100.7:53/udp" or "203.0.113.9:*"';
 
 /** The OpenAPI schema of a {@link NetworkPolicy}. */
 export const NETWORK_POLICY_SCHEMA = {
@@ -53,14 +54,14 @@ export const NETWORK_POLICY_SCHEMA = {
           minItems: 1,
           maxItems: MOST_ALLOWED,
           items: { type: 'string', pattern: ENTRY.source.replaceAll('\\/', '/'), example: '203.0.113.0/24:8000' },
-          description: 'IPv4 addresses or networks with a port; append `/udp` for UDP.',
+          description: 'IPv4 addresses or networks with a port, or `*` for everything; append `/udp` for UDP.',
         },
       },
     },
   ],
 };
 
-/** Parses an entry such as `203.0.113.0/24:8000/udp`. @returns a message about its fault if it is invalid */
+/** Parses an entry such as `203.0.113.0/24:8000/udp` or `203.0.113.9:*`. @returns a message about its fault if it is invalid */
 export function parseAllowed(text: string): AllowedPort | string {
   const shown = JSON.stringify(text.slice(0, LONGEST_ENTRY));
   const [, address = '', length = '32', port = '', protocol = 'tcp'] = ENTRY.exec(text) ?? [];
@@ -72,7 +73,9 @@ export function parseAllowed(text: string): AllowedPort | string {
   if (first !== ipaddr.IPv4.parse(address).toString()) {
     return `${shown} has bits after its prefix: use ${first}/${String(Number(length))} for the network`;
   }
-  return { address: first, prefix: Number(length), port: Number(port), protocol: protocol === 'udp' ? 'udp' : 'tcp' };
+  const target = { address: first, prefix: Number(length) };
+  if (port === '') return { ...target, port: null, protocol: null };
+  return { ...target, port: Number(port), protocol: protocol === 'udp' ? 'udp' : 'tcp' };
 }
 
 /** Checks a policy from outside. @returns a message about its fault; null if it is valid */
@@ -127,13 +130,14 @@ export function excessOf(policy: NetworkPolicy, bound: NetworkPolicy): string | 
 }
 
 function covers(outer: AllowedPort, inner: AllowedPort): boolean {
-  const isSamePort = outer.port === inner.port && outer.protocol === inner.protocol;
+  const isSamePort = outer.port === null || (outer.port === inner.port && outer.protocol === inner.protocol);
   const contains = (): boolean =>
     ipaddr.IPv4.parse(inner.address).match(ipaddr.IPv4.parse(outer.address), outer.prefix);
   return isSamePort && outer.prefix <= inner.prefix && contains();
 }
 
 function textOf({ address, prefix, port, protocol }: AllowedPort): string {
+  if (port === null) return `${address}/${String(prefix)}:*`;
   return `${address}/${String(prefix)}:${String(port)}${protocol === 'udp' ? '/udp' : ''}`;
 }
 
@@ -141,6 +145,9 @@ function order(a: AllowedPort, b: AllowedPort): number {
   const numberOf = ({ address }: AllowedPort): number =>
     ipaddr.IPv4.parse(address).octets.reduce((sum, octet) => sum * 256 + octet, 0);
   return (
-    numberOf(a) - numberOf(b) || a.prefix - b.prefix || a.port - b.port || a.protocol.localeCompare(b.protocol, 'en')
+    numberOf(a) - numberOf(b) ||
+    a.prefix - b.prefix ||
+    (a.port ?? 0) - (b.port ?? 0) ||
+    String(a.protocol).localeCompare(String(b.protocol), 'en')
   );
 }

@@ -46,6 +46,9 @@ type supervisor struct {
 	startMu sync.Mutex
 	reapMu  sync.Mutex
 	byPID   map[int]*program
+
+	servicePID   int // Of the image's service while it runs; guarded by reapMu, like the channel of its end.
+	serviceEnded chan struct{}
 }
 
 // hello is the supervisor's side of the handshake.
@@ -110,6 +113,7 @@ func runInit(args []string) {
 		fatal("cannot listen", err)
 	}
 	go sup.accept(listener)
+	go sup.runService()
 	for each := range received {
 		switch each {
 		case syscall.SIGCHLD:
@@ -193,6 +197,10 @@ func (sup *supervisor) reap() {
 		}
 		if pid <= 0 {
 			return
+		}
+		if pid == sup.servicePID {
+			sup.servicePID = 0
+			close(sup.serviceEnded)
 		}
 		if p := sup.byPID[pid]; p != nil {
 			delete(sup.byPID, pid)

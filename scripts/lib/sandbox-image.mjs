@@ -1,6 +1,7 @@
 /**
  * The images that Berth builds on the machine and never pulls: `berth/sandbox`, the catalogue's default, with the tools
- * of every day, and `berth/minimal`. On Debian's own image where a registry answers, otherwise from Debian's packages.
+ * of every day, `berth/minimal`, and `berth/code`, which runs code, and is built by `npm run images -- code` alone. On
+ * Debian's own image where a registry answers, otherwise from Debian's packages.
  */
 import { createHash } from 'node:crypto';
 import {
@@ -20,11 +21,12 @@ import { URLSearchParams } from 'node:url';
 import { ensurePackages, canInstallPackages } from './apt.mjs';
 import { findCommand, run } from './command.mjs';
 import { Problem } from './problem.mjs';
-import { cacheFolder, makeDataFolder } from './project.mjs';
+import { cacheFolder, makeDataFolder, projectRoot } from './project.mjs';
 import { say, step } from './steps.mjs';
 
 export const sandboxImage = 'berth/sandbox:latest';
 export const minimalImage = 'berth/minimal:latest';
+export const codeImage = 'berth/code:latest';
 export const debianSuite = 'trixie';
 
 const fewPackages = ['bash', 'ca-certificates', 'curl', 'procps'];
@@ -35,23 +37,69 @@ const everyDay = [
   'make',
   'nano',
   'openssh-client',
+  'python-is-python3',
   'python3',
   'python3-pip',
   'python3-venv',
   'rsync',
+  'sudo',
   'tmux',
   'unzip',
   'vim',
   'wget',
   'xz-utils',
 ];
+const forCode = [
+  'git',
+  'nodejs',
+  'python3-ipykernel',
+  'python3-jupyter-client',
+  'python3-matplotlib',
+  'python3-numpy',
+  'python3-pandas',
+  'python3-pil',
+  'python3-pip',
+  'python3-scipy',
+];
 /** What is in the images, by their names. */
-const packagesOf = { [minimalImage]: fewPackages, [sandboxImage]: [...fewPackages, ...everyDay] };
+const packagesOf = {
+  [minimalImage]: fewPackages,
+  [sandboxImage]: [...fewPackages, ...everyDay],
+  [codeImage]: [...fewPackages, ...forCode],
+};
+
+/** Where the files of packages/code-server are in the image that runs code. */
+const codeFiles = {
+  service: '/usr/local/lib/berth/service',
+  'server.py': '/usr/local/lib/berth/code/server.py',
+  'kernel.mjs': '/usr/local/lib/berth/code/kernel.mjs',
+  'berth_kernel.py': '/usr/lib/python3/dist-packages/berth_kernel.py',
+};
 
 /** The prompt of bash: with the name of the container, which a sandbox that was started in advance gets later. */
 const prompt = "PS1='\\u@${BERTH_NAME:-\\h}:\\w\\$ '\n";
-/** @param {string} root where the image's files are */
-const setPrompt = (root) => `echo ${Buffer.from(prompt).toString('base64')} | base64 -d >> ${root}/etc/bash.bashrc`;
+
+/**
+ * Commands that complete an image once its packages are installed.
+ *
+ * @param {string} of the image
+ * @param {{ root?: string, inside?: string }} where root: where the image's files are; inside: what comes before a
+ *   command that is to run in the image
+ */
+function completionOf(of, { root = '', inside = '' } = {}) {
+  const decoded = (data) => `echo ${Buffer.from(data).toString('base64')} | base64 -d`;
+  const commands = [`${decoded(prompt)} >> ${root}/etc/bash.bashrc`];
+  if (of !== codeImage) return commands;
+  commands.push(`mkdir -p ${root}/usr/local/lib/berth/code`);
+  for (const [name, place] of Object.entries(codeFiles)) {
+    const data = readFileSync(join(projectRoot, 'packages', 'code-server', name));
+    commands.push(`${decoded(data)} > ${root}${place}`);
+  }
+  commands.push(`chmod 755 ${root}${codeFiles.service}`);
+  // Matplotlib looks for fonts once, which takes seconds.
+  commands.push(`${inside}env HOME=/root python3 -c "import matplotlib.font_manager"`);
+  return commands;
+}
 
 const base = { repo: 'debian', tag: 'trixie-slim' };
 const environment = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'LANG=C.UTF-8'];
@@ -112,7 +160,7 @@ async function buildOnBase(api, { name, of, progress }) {
   const lines = [
     `FROM ${base.repo}:${base.tag}`,
     `RUN apt-get update && ${install} && rm -rf /var/lib/apt/lists/*`,
-    `RUN ${setPrompt('')}`,
+    ...completionOf(of).map((command) => `RUN ${command}`),
     ...environment.map((variable) => `ENV ${variable}`),
     'CMD ["/bin/bash"]',
   ];
@@ -133,9 +181,11 @@ async function buildOnBase(api, { name, of, progress }) {
 }
 
 /** @returns {Promise<string>} the root file system as a tar, made now or, unless it is to be fresh, lately */
-async function buildRootFileSystem(packages, { isFresh, progress }) {
+async function buildRootFileSystem(of, { isFresh, progress }) {
+  const packages = packagesOf[of];
+  const completion = completionOf(of, { root: '"$1"', inside: 'chroot "$1" ' });
   const digest = createHash('sha256')
-    .update(packages.join() + prompt)
+    .update([...packages, ...completion].join())
     .digest('hex')
     .slice(0, 8);
   const tar = join(makeDataFolder(cacheFolder), `${debianSuite}-${process.arch}-${digest}.tar`);
@@ -149,7 +199,7 @@ async function buildRootFileSystem(packages, { isFresh, progress }) {
     '--variant=minbase',
     `--include=${packages.join(',')}`,
     '--aptopt=Acquire::Retries "5"',
-    `--customize-hook=${setPrompt('"$1"')}`,
+    ...completion.map((command) => `--customize-hook=${command}`),
   ];
   const mirror = await debianMirror();
   const build = () => run('mmdebstrap', [...options, debianSuite, part, ...mirror], { onLine: progress });
@@ -209,7 +259,7 @@ export async function buildFromPackages(api, { name, of = name, isFresh = false 
   await ensurePackages({ mmdebstrap: 'mmdebstrap' });
   await step(`building ${name} from Debian packages`, async (progress) => {
     const changes = [...environment.map((variable) => `ENV ${variable}`), 'CMD ["/bin/bash"]'];
-    const tar = await buildRootFileSystem(packagesOf[of], { isFresh, progress });
+    const tar = await buildRootFileSystem(of, { isFresh, progress });
     await importImage(api, { tar, name, changes });
   });
 }

@@ -1,13 +1,14 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Post, Put, Query, Req, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { Audited } from '../audit';
+import { Audited, AuditedLook } from '../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { SnapshotsService, TemplatesService } from '../containers';
 import { ConnectionEnd } from '../http';
 import { ImageCatalog } from '../images';
 import * as dto from './control.dto';
 import { E2bError, E2bRoutes } from './e2b-error';
+import { SandboxMetrics } from './sandbox-metrics';
 import { E2bSandboxes, ENVD_VERSION } from './sandboxes';
 
 const SNAPSHOT_MS = 120_000;
@@ -32,6 +33,7 @@ export class E2bController {
     private readonly snapshots: SnapshotsService,
     private readonly templates: TemplatesService,
     private readonly images: ImageCatalog,
+    private readonly usage: SandboxMetrics,
   ) {}
 
   @Post(['sandboxes', 'v2/sandboxes'])
@@ -228,6 +230,18 @@ export class E2bController {
   @Scopes('read')
   deleteMissing(@Req() request: FastifyRequest): never {
     throw missing(request);
+  }
+
+  @Get('sandboxes/:id/metrics')
+  @Scopes('read', 'exec')
+  @AuditedLook('container.stats', { polls: 'all' })
+  async metrics(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Query() interval: dto.MetricsQuery,
+  ): Promise<object[]> {
+    await this.sandboxes.find(caller, id);
+    return this.usage.between(caller, id, interval);
   }
 
   @Get(['sandboxes/:id/logs', 'v2/sandboxes/:id/logs'])

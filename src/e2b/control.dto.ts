@@ -154,8 +154,8 @@ export class ListDto {
   startedAfter?: string;
 
   @IsOptional()
-  @IsIn(['desc'], { message: 'must be desc: sandboxes are listed newest first' })
-  order?: string;
+  @IsIn(['asc', 'desc'])
+  order?: 'asc' | 'desc';
 
   @QueryInteger({ min: 1, max: 100, default: 100 })
   limit?: number;
@@ -163,6 +163,15 @@ export class ListDto {
   @IsOptional()
   @IsString()
   nextToken?: string;
+}
+
+/** An interval in Unix seconds. */
+export class MetricsQuery {
+  @QueryInteger({ min: 0 })
+  start?: number;
+
+  @QueryInteger({ min: 0 })
+  end?: number;
 }
 
 export class ListSnapshotsQuery {

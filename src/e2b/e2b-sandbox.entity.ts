@@ -19,6 +19,14 @@ export class E2bSandboxEntity {
   @Column({ type: 'simple-json', nullable: true })
   metadata: Record<string, string> | null;
 
+  /** Whether everybody may see all of its ports. */
+  @Column({ name: 'is_public', type: 'boolean' })
+  isPublic: boolean;
+
+  /** The `Host` of requests to its ports, with `${PORT}` for the port; null: the usual. */
+  @Column({ name: 'request_host', type: 'varchar', length: 255, nullable: true })
+  requestHost: string | null;
+
   @Column({ name: 'created_at', type: TIMESTAMP })
   createdAt: Date;
 }

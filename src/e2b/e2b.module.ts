@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { AuditModule } from '../audit';
 import { AuthModule } from '../auth';
+import { CodeModule } from '../code';
 import { ContainersModule } from '../containers';
 import { ImagesModule } from '../images';
 import { PreviewsModule } from '../previews';
@@ -10,6 +11,7 @@ import { SecretsModule } from '../secrets';
 import { E2bController } from './control.controller';
 import { E2bSandboxes } from './sandboxes';
 import { SandboxAccess } from './sandbox-access';
+import { SandboxMetrics } from './sandbox-metrics';
 import { EnvdController } from './envd/envd.controller';
 import { EnvdGuard } from './envd/envd.guard';
 import { FileUploads } from './envd/file-uploads';
@@ -25,6 +27,7 @@ const ENVD = [EnvdGuard, FileUploads, DirectoryWatches, FilesystemService, Proce
   imports: [
     AuditModule,
     AuthModule,
+    CodeModule,
     ContainersModule,
     ImagesModule,
     PreviewsModule,
@@ -33,7 +36,7 @@ const ENVD = [EnvdGuard, FileUploads, DirectoryWatches, FilesystemService, Proce
     SecretsModule,
   ],
   controllers: [E2bController, EnvdController],
-  providers: [E2bSandboxes, SandboxAccess, ...ENVD],
+  providers: [E2bSandboxes, SandboxAccess, SandboxMetrics, ...ENVD],
   exports: [SandboxAccess],
 })
 export class E2bModule {}

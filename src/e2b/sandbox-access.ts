@@ -1,9 +1,10 @@
 import { Injectable } from '@nestjs/common';
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Principal } from '../auth';
+import { DeletedContainers } from '../containers';
 import { Database, type Lookup, readTime, sql } from '../database';
 import { DomainError } from '../errors';
-import { Clock } from '../scheduling';
+import { Clock, LruMap } from '../scheduling';
 import { Secrets } from '../secrets';
 import { E2bSandboxEntity } from './e2b-sandbox.entity';
 
@@ -16,7 +17,17 @@ export interface OpenedSandbox {
 }
 
 /** What a new row has beside its secret. */
-export type NewSandbox = Pick<E2bSandboxEntity, 'containerId' | 'template' | 'metadata'>;
+export type NewSandbox = Pick<E2bSandboxEntity, 'containerId' | 'template' | 'metadata'> & Partial<SandboxPortSettings>;
+
+/** How the ports of a sandbox are seen, which its creation decides. */
+export type SandboxPortSettings = Pick<E2bSandboxEntity, 'isPublic' | 'requestHost'>;
+
+const USUAL: SandboxPortSettings = { isPublic: false, requestHost: null };
+/** Remembered of a container that no client of E2B uses. */
+const NO_SANDBOX: SandboxPortSettings = { ...USUAL };
+
+/** Sandboxes whose ports' settings are remembered. */
+const MOST_REMEMBERED = 10_000;
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -30,12 +41,17 @@ const NO_SECRET = randomBytes(32).toString('hex');
 @Injectable()
 export class SandboxAccess {
   private readonly find: Lookup;
+  private readonly ports = new LruMap<SandboxPortSettings>(MOST_REMEMBERED);
 
   constructor(
     private readonly database: Database,
     private readonly secrets: Secrets,
     private readonly clock: Clock,
+    deleted: DeletedContainers,
   ) {
+    deleted.onPurge(async (containerId) => {
+      await database.manager.delete(E2bSandboxEntity, { containerId });
+    });
     this.find = database.lookup({
       columns: ['s.access_token', 'c.user_id', 'u.username', 'u.tier', 'u.session_expires_at', 'u.suspended_at'],
       from:
@@ -52,6 +68,11 @@ export class SandboxAccess {
    */
   async open(sandboxId: string, accessToken: string | undefined): Promise<OpenedSandbox> {
     return this.openBy(sandboxId, (secret) => isEqual(accessToken ?? '', secret));
+  }
+
+  /** Opens a sandbox for its ports alone, by its secret or by the token of its ports. @throws as {@link open} */
+  async openPorts(sandboxId: string, token: string): Promise<OpenedSandbox> {
+    return this.openBy(sandboxId, (secret) => isEqual(token, secret) || isEqual(token, portTokenOf(secret)));
   }
 
   /**
@@ -96,19 +117,45 @@ export class SandboxAccess {
     const existing = await manager.findOneBy(E2bSandboxEntity, { containerId });
     if (existing) return existing;
     const sealedToken = this.secrets.seal(randomBytes(32).toString('hex'), placeOf(containerId));
-    const row: E2bSandboxEntity = { ...sandbox, sealedToken, createdAt: this.clock.now() };
+    const row: E2bSandboxEntity = { ...USUAL, ...sandbox, sealedToken, createdAt: this.clock.now() };
+    this.ports.delete(containerId);
     await this.database.run(sql`${sql.insert(E2bSandboxEntity, row)} ON CONFLICT DO NOTHING`);
     return (await manager.findOneBy(E2bSandboxEntity, { containerId })) ?? row;
+  }
+
+  /** How the ports of a container are seen; null if no client of E2B uses it. */
+  async portsOf(containerId: string): Promise<SandboxPortSettings | null> {
+    let known = this.ports.get(containerId);
+    if (!known) {
+      // A later row, of a container that Berth's own API made, has no settings either.
+      const row = await this.database.manager.findOneBy(E2bSandboxEntity, { containerId });
+      known = row ? { isPublic: row.isPublic, requestHost: row.requestHost } : NO_SANDBOX;
+      this.ports.set(containerId, known);
+    }
+    return known === NO_SANDBOX ? null : known;
   }
 
   /** The secret of a sandbox: `envdAccessToken` in answers, `X-Access-Token` in requests. @throws SecretsError */
   tokenOf({ containerId, sealedToken }: Pick<E2bSandboxEntity, 'containerId' | 'sealedToken'>): string {
     return this.secrets.open(sealedToken, placeOf(containerId));
   }
+
+  /** `trafficAccessToken` in answers, `E2B-Traffic-Access-Token` in requests to ports. @throws SecretsError */
+  trafficTokenOf(row: Pick<E2bSandboxEntity, 'containerId' | 'sealedToken'>): string {
+    return portTokenOf(this.tokenOf(row));
+  }
 }
 
 function placeOf(containerId: string): string {
   return `e2b_sandboxes.access_token:${containerId}`;
+}
+
+/**
+ * A token that opens the ports of a sandbox, and nothing else of it. Programs pass it on, so the secret cannot be had
+ * from it.
+ */
+function portTokenOf(secret: string): string {
+  return createHmac('sha256', secret).update('ports').digest('hex');
 }
 
 /** Compares without showing by the time taken how much is equal. */

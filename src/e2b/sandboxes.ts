@@ -4,11 +4,13 @@ import { type Config, CONFIG } from '../config';
 import { type Caller, ContainersService, type ContainerView, faultOfLabels, Forks, StatusWait } from '../containers';
 import { Database } from '../database';
 import { DomainError, errorAnswer, invalidParameters } from '../errors';
-import type { NetworkPolicy } from '../network-policy';
+import { decodeCursor, encodeCursor } from '../http';
 import type { ConnectDto, ForkDto, ListDto, NetworkDto, NewSandboxDto } from './control.dto';
 import { E2bError } from './e2b-error';
 import { E2bSandboxEntity } from './e2b-sandbox.entity';
-import { SandboxAccess } from './sandbox-access';
+import { networkOf, portsOf } from './network-rules';
+import { SandboxAccess, trafficTokenOf } from './sandbox-access';
+import { cpuCountOf } from './sandbox-metrics';
 
 /** The version of envd whose features are served. */
 export const ENVD_VERSION = '0.6.4';
@@ -16,16 +18,14 @@ export const ENVD_VERSION = '0.6.4';
 const DEFAULT_TIMEOUT_SECONDS = 300;
 /** How long a creation may take. */
 const CREATION_MS = 120_000;
-/** The most pages of containers that are read for one page of sandboxes. */
-const MOST_PAGES = 10;
+/** Containers that are read at once for a list. */
+const PAGE = 200;
 /** The end of a container that has none: clients require one. */
 const NEVER = '9999-12-31T23:59:59.000Z';
-const ALL_TRAFFIC = '0.0.0.0/0';
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** Settings that Berth does not have, and what does their work. */
 const REFUSED = {
-  mcp: 'is not available: connect the agent to /mcp, or run its server in the sandbox',
   iam: 'is not available: pass credentials in envVars',
   volumeMounts: 'is not available: keep files in the sandbox, or in a snapshot',
 } as const;
@@ -72,8 +72,17 @@ export class E2bSandboxes {
       containerId: id,
       template: body.templateID,
       metadata: fits ? null : metadata,
+      ...portsOf(body.network),
     });
-    if (created.status !== 'running') await this.untilRunning(caller, id, signal);
+    if (created.status !== 'running') {
+      try {
+        await this.untilRunning(caller, id, signal);
+      } catch (error) {
+        // The client never learns the id, so nobody else would delete what has failed.
+        await this.containers.delete(caller, id).catch(() => undefined);
+        throw error;
+      }
+    }
     return this.sandboxView(row);
   }
 
@@ -89,37 +98,32 @@ export class E2bSandboxes {
     };
   }
 
-  /** @returns the sandboxes of one page, and the token of the next page */
+  /**
+   * One page of the running and paused sandboxes, or those of the states asked for.
+   *
+   * @returns the sandboxes, and the token of the next page; null on the last
+   * @throws DomainError `invalid_parameters`
+   */
   async list(caller: Caller, query: Readonly<ListDto>): Promise<{ items: object[]; next: string | null }> {
-    const wanted = Object.fromEntries(new URLSearchParams(query.metadata ?? ''));
-    const metadata = Object.fromEntries(Object.entries(wanted).map((pair) => pair.map(decoded) as [string, string]));
-    const states = query.state?.split(',') ?? ['running', 'paused'];
-    const after = query.startedAfter === undefined ? null : Date.parse(query.startedAfter);
-    if (Number.isNaN(after)) throw invalidParameters([{ field: 'startedAfter', message: 'must be a time' }]);
-    const items: object[] = [];
-    const limit = query.limit ?? 100;
-    let cursor = query.nextToken ?? null;
-    for (let page = 0; page < MOST_PAGES && items.length < limit; page += 1) {
-      const found = await this.containers.list(caller, {
-        limit: limit - items.length,
-        ...(cursor !== null && { cursor }),
-      });
-      const views = found.containers.filter((view): view is typeof view & ContainerView => 'end_action' in view);
+    const { limit = 100, order = 'desc', nextToken } = query;
+    const isWanted = filterOf(query);
+    const isAfterToken = order === 'asc' && nextToken !== undefined ? newerThan(nextToken) : () => true;
+    const found: Listed[] = [];
+    // Containers are listed newest first: of the opposite order, all are read. The tier bounds how many there are.
+    const isEnough = (): boolean => order === 'desc' && found.length > limit;
+    let cursor = order === 'desc' ? nextToken : undefined;
+    do {
+      const page = await this.containers.list(caller, { limit: PAGE, ...(cursor !== undefined && { cursor }) });
+      const views = page.containers.filter((view): view is typeof view & ContainerView => 'end_action' in view);
       const rows = await this.rowsOf(views.map(({ db_id }) => db_id));
-      for (const view of views) {
-        const row = rows.get(view.db_id);
-        const listed = listedView(view, row);
-        const isWanted =
-          states.includes(listed.state) &&
-          (after === null || Date.parse(listed.startedAt) > after) &&
-          (query.template === undefined || query.template === listed.templateID) &&
-          Object.entries(metadata).every(([key, value]) => listed.metadata[key] === value);
-        if (isWanted) items.push(listed);
-      }
-      cursor = found.next_cursor;
-      if (cursor === null) break;
-    }
-    return { items, next: cursor };
+      const listed = views.map((view) => listedView(view, rows.get(view.db_id)));
+      found.push(...listed.filter((each) => isWanted(each) && isAfterToken(each)));
+      cursor = page.next_cursor ?? undefined;
+    } while (cursor !== undefined && !isEnough());
+    if (order === 'asc') found.reverse();
+    const items = found.slice(0, limit);
+    const last = found.length > limit ? items.at(-1) : undefined;
+    return { items, next: last ? encodeCursor({ createdAt: new Date(last.startedAt), id: last.sandboxID }) : null };
   }
 
   async kill(caller: Caller, id: string): Promise<void> {
@@ -171,7 +175,7 @@ export class E2bSandboxes {
     signal: AbortSignal,
   ): Promise<object[]> {
     const source = await this.find(caller, id);
-    const { template, metadata } = await this.access.rowFor({
+    const { template, metadata, isPublic, requestHost } = await this.access.rowFor({
       containerId: id,
       template: templateOf(source),
       metadata: null,
@@ -181,7 +185,7 @@ export class E2bSandboxes {
     return Promise.all(
       copies.map(async ({ db_id }) => {
         try {
-          const row = await this.access.rowFor({ containerId: db_id, template, metadata });
+          const row = await this.access.rowFor({ containerId: db_id, template, metadata, isPublic, requestHost });
           await this.untilRunning(caller, db_id, signal);
           await this.containers.update(caller, db_id, {
             lifetime_seconds: lifetimeOf(timeout),
@@ -224,18 +228,46 @@ export class E2bSandboxes {
       clientID: 'berth',
       envdVersion: ENVD_VERSION,
       envdAccessToken: this.access.tokenOf(row),
-      trafficAccessToken: null,
+      trafficAccessToken: this.access.trafficTokenOf(row),
       domain: this.config.PREVIEW_PORT === 'off' ? null : this.config.PREVIEW_DOMAIN,
     };
   }
+}
+
+type Listed = ReturnType<typeof listedView>;
+
+/** @throws DomainError `invalid_parameters` */
+function filterOf(query: Readonly<ListDto>): (sandbox: Listed) => boolean {
+  const pairs = [...new URLSearchParams(query.metadata ?? '')];
+  const metadata = pairs.map((pair) => pair.map(decoded) as [string, string]);
+  const states: readonly string[] = query.state?.split(',') ?? ['running', 'paused'];
+  const since = query.startedAfter === undefined ? -Infinity : Date.parse(query.startedAfter);
+  if (Number.isNaN(since)) throw invalidParameters([{ field: 'startedAfter', message: 'must be a time' }]);
+  return (sandbox) =>
+    states.includes(sandbox.state) &&
+    Date.parse(sandbox.startedAt) >= since &&
+    (query.template === undefined || query.template === sandbox.templateID) &&
+    metadata.every(([key, value]) => sandbox.metadata[key] === value);
+}
+
+/** @throws DomainError `invalid_parameters` */
+function newerThan(token: string): (sandbox: Listed) => boolean {
+  const { createdAt, id } = decodeCursor(token);
+  return ({ startedAt, sandboxID }) => {
+    const later = Date.parse(startedAt) - createdAt.getTime();
+    return later > 0 || (later === 0 && sandboxID > id);
+  };
 }
 
 function templateOf({ template, image }: ContainerView): string {
   return template?.name ?? image;
 }
 
+/** E2B's own templates, and the images in their place. */
+const TEMPLATES: Readonly<Record<string, string>> = { base: 'sandbox', 'code-interpreter-v1': 'code' };
+
 function imageOf(template: string): string {
-  return template === 'base' ? 'sandbox' : template;
+  return TEMPLATES[template] ?? template;
 }
 
 function lifetimeOf(timeout: number | undefined): number {
@@ -259,34 +291,6 @@ function metadataOf(value: Readonly<Record<string, unknown>> = {}): Record<strin
   return Object.fromEntries(entries);
 }
 
-/**
- * The network policy of E2B's settings; undefined: the tier's default.
- *
- * @throws E2bError for rules that Berth cannot enforce
- */
-export function networkOf(asked: Readonly<Record<string, unknown>>): NetworkPolicy | undefined {
-  const { allow_internet_access: internet, allowOut = [], denyOut = [] } = asked;
-  for (const field of ['rules', 'egressProxy', 'maskRequestHost', 'httpsPorts']) {
-    if (asked[field] != null)
-      throw new E2bError(400, 'is not available: use a proxy in the sandbox', `network.${field}`);
-  }
-  if (asked['allowPublicTraffic'] === true) {
-    throw new E2bError(400, 'is not available: publish single ports by the API', 'network.allowPublicTraffic');
-  }
-  const [allowed, denied] = [allowOut, denyOut].map((list) => (Array.isArray(list) ? (list as unknown[]) : [list]));
-  const allowsAll = allowed?.every((entry) => entry === ALL_TRAFFIC) ?? true;
-  if (!allowsAll) {
-    const words = 'is not available without ports: set the container network to { "allow": ["203.0.113.0/24:443"] }';
-    throw new E2bError(400, words, 'network.allowOut');
-  }
-  const deniesAll = internet === false || denied?.includes(ALL_TRAFFIC) === true;
-  if (!deniesAll && (denied?.length ?? 0) > 0) {
-    throw new E2bError(400, 'must be all traffic (0.0.0.0/0): single addresses cannot be denied', 'network.denyOut');
-  }
-  if (deniesAll && (allowed?.length ?? 0) === 0) return 'none';
-  return internet === true || (allowed?.length ?? 0) > 0 ? 'internet' : undefined;
-}
-
 function listedView(view: ContainerView, row: E2bSandboxEntity | undefined) {
   return {
     sandboxID: view.db_id,
@@ -295,7 +299,7 @@ function listedView(view: ContainerView, row: E2bSandboxEntity | undefined) {
     clientID: 'berth',
     startedAt: view.created_at,
     endAt: view.ends_at ?? view.expires_at ?? NEVER,
-    cpuCount: Math.max(1, Math.round(view.resources.cpu_shares / 1000)),
+    cpuCount: cpuCountOf(view.resources.cpu_shares),
     memoryMB: view.resources.memory_mb,
     diskSizeMB: view.resources.disk_mb,
     metadata: row?.metadata ?? view.labels,

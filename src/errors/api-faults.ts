@@ -137,6 +137,12 @@ const FAULTS = {
   command_not_started: {
     when: 'the program, working directory or user does not exist in the container or cannot be used',
   },
+  execution_not_found: { when: 'no run has this id, or the container no longer keeps it' },
+  code_unavailable: { when: 'no kernels are served on its port 49999, as in the image `code`' },
+  code_refused: {
+    when: 'the image has no such language, or too many contexts or runs; reason says which',
+    fields: { reason: 'this image has no ruby: it runs python, javascript, bash' },
+  },
   process_not_found: { when: 'no process has this id, or it ended some time ago' },
   process_limit_reached: { when: 'limit is the maximum per container (16)', fields: { limit: 16 } },
   process_ended: { when: 'only its output can still be read, for a limited time' },
@@ -188,6 +194,10 @@ const FAULTS = {
   command_failed: {
     when: 'code gives the reason; if the command was started, it is terminated',
     codes: [...PROGRAM, 'too_many', 'process_not_ended'],
+  },
+  code_failed: {
+    when: 'code gives the reason: the server of kernels answers wrongly, or not in time',
+    codes: [...PROGRAM, 'code_failed', 'timed_out', 'output_too_large', 'broken_off'],
   },
   start_failed: failed('start_failed'),
   stop_failed: failed('stop_failed'),

@@ -152,6 +152,9 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
     advice: 'Use a client that implements RFC 6455.',
   },
   request_header_fields_too_large: { retry: 'no', advice: 'Send fewer headers or cookies.' },
+  execution_not_found: { retry: 'no', advice: 'Run the code again. A stop or a resize ends all runs.' },
+  code_unavailable: { retry: 'no', advice: 'Use a container of the image `code`.' },
+  code_refused: { retry: 'no', advice: 'Show `reason`, and correct the language or the context.' },
   command_not_started: {
     retry: 'no',
     advice: 'Correct the program, working directory or user. A shell must be given explicitly.',
@@ -186,6 +189,7 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   },
   pull_failed: { retry: 'repeatable', advice: 'Handle by `code`.' },
   command_failed: { retry: 'repeatable', advice: 'Handle by `code`.' },
+  code_failed: { retry: 'repeatable', advice: 'Handle by `code`.' },
   terminal_failed: { retry: 'repeatable', advice: 'Handle by `code`.' },
   file_access_failed: { retry: 'repeatable', advice: 'Handle by `code`.' },
   stats_failed: { retry: 'repeatable', advice: 'Handle by `code`.' },

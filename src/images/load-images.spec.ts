@@ -27,6 +27,7 @@ describe('the catalogue', () => {
     expect(DEFAULT_IMAGES.filter(({ pull }) => pull === 'never').map(({ name }) => name)).toEqual([
       'sandbox',
       'minimal',
+      'code',
     ]);
   });
 

@@ -46,6 +46,13 @@ export const DEFAULT_IMAGES: readonly CatalogImage[] = [
     pull: 'never',
   },
   {
+    name: 'code',
+    reference: 'berth/code:latest',
+    description: 'Debian with Python, its libraries for data, and Node.js, whose kernels run code',
+    default: false,
+    pull: 'never',
+  },
+  {
     name: 'debian',
     reference: 'debian:13-slim',
     description: 'Debian 13, minimal',

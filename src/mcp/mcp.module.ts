@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { AuditModule } from '../audit';
 import { AuthModule } from '../auth';
+import { CodeModule } from '../code';
 import { ContainersModule } from '../containers';
 import { PreviewsModule } from '../previews';
 import { RateLimitsModule } from '../rate-limits';
@@ -13,7 +14,7 @@ import { SandboxTools } from './sandbox-tools';
 
 /** Sandboxes for AI agents: tools of the Model Context Protocol, which call the services of the REST API. */
 @Module({
-  imports: [AuditModule, AuthModule, ContainersModule, PreviewsModule, RateLimitsModule, SandboxModule],
+  imports: [AuditModule, AuthModule, CodeModule, ContainersModule, PreviewsModule, RateLimitsModule, SandboxModule],
   controllers: [McpController],
   providers: [McpEndpoint, SandboxTools, ProgramTools, FileTools],
 })

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { OpenConnections, type Principal } from '../auth';
+import { CODE_TIMEOUT_MS, CodeCollector, CodeRunner } from '../code';
 import { ContainersService } from '../containers';
 import { DomainError } from '../errors';
 import { createValidationPipe } from '../http';
@@ -61,6 +62,14 @@ const PROCESS_VIEW = z.object({
   output_bytes: z.number().nullable(),
 });
 
+const CODE_ANSWER = {
+  text: z.string(),
+  stdout: z.string(),
+  stderr: z.string(),
+  error: z.string().optional(),
+  note: z.string().optional(),
+};
+
 const pipe = createValidationPipe();
 
 /** Tools for commands, which a call waits for, and processes, which go on. */
@@ -72,6 +81,7 @@ export class ProgramTools {
     private readonly processes: BackgroundProcesses,
     private readonly answers: ProcessAnswers,
     private readonly connections: OpenConnections,
+    private readonly code: CodeRunner,
   ) {}
 
   readonly tools: readonly Tool[] = [
@@ -98,6 +108,26 @@ export class ProgramTools {
       scopeOf: () => 'exec',
       auditOf: () => ({ action: 'container.exec' }),
       run: (args, call) => this.runCommand(args, call),
+    }),
+    defineTool({
+      name: 'run_code',
+      title: 'Run code',
+      description:
+        'Run code in a kernel that keeps its variables between calls, in a sandbox of the image code. numpy, pandas ' +
+        'and matplotlib are there. The value of the last line is in text. Save pictures to files.',
+      annotations: { readOnlyHint: false, destructiveHint: true, idempotentHint: false },
+      input: {
+        sandbox: SANDBOX,
+        code: z.string().min(1).max(MOST_COMMAND),
+        language: z.enum(['python', 'javascript', 'bash']).default('python'),
+        restart: z.boolean().default(false).describe('Begin with no variables'),
+        timeout_ms: z.int().min(1).max(CODE_TIMEOUT_MS.max).default(45_000),
+        max_chars: MAX_CHARS,
+      },
+      output: CODE_ANSWER,
+      scopeOf: () => 'exec',
+      auditOf: () => ({ action: 'container.exec' }),
+      run: (args, call) => this.runCode(args, call),
     }),
     defineTool({
       name: 'process_start',
@@ -206,6 +236,52 @@ export class ProgramTools {
     };
   }
 
+  private async runCode(
+    { sandbox, max_chars: most, ...code }: CodeCall,
+    call: ToolCall,
+  ): Promise<z.output<z.ZodObject<typeof CODE_ANSWER>>> {
+    const { id } = await this.containers.findNamed(call.caller, sandbox);
+    const seen = new CodeCollector();
+    await this.whileAllowed(call, (signal) =>
+      this.code.run(call.caller, id, code, {
+        signal,
+        onLine: (line, next) => {
+          seen.take(line, next);
+          return true;
+        },
+      }),
+    );
+    const { stdout, stderr, exception, results, interrupted, restarted, truncated } = seen.whole;
+    const shown = results.map(({ formats: { text, ...others } }) =>
+      [
+        ...(typeof text === 'string' ? [text] : []),
+        ...(Object.keys(others).length > 0 ? [formatsOf(others)] : []),
+      ].join(' '),
+    );
+    const error = exception && (exception.traceback || `${exception.name}: ${exception.value}`);
+    // An error comes first, then the value, then what was written.
+    let room = roomFor(most);
+    let isCut = truncated;
+    const fit = (text: string): string => {
+      const part = beginningOf(text, room);
+      room -= jsonLength(part);
+      isCut ||= part.length < text.length;
+      return part;
+    };
+    const notes = (): string[] => [
+      ...(isCut ? ['Output was left out. Write long output to a file and read it with file_read.'] : []),
+      ...(interrupted === null ? [] : [`The code was interrupted: ${interrupted}.`]),
+      ...(restarted ? ['The kernel was restarted: its variables are gone.'] : []),
+    ];
+    const fitted = {
+      ...(error !== null && { error: fit(error) }),
+      text: fit(shown.join('\n')),
+      stderr: fit(stderr),
+      stdout: fit(stdout),
+    };
+    return { ...fitted, ...(notes().length > 0 && { note: notes().join(' ') }) };
+  }
+
   /** Gives `work` a signal that aborts when the client has gone, or may no longer be inside. */
   private async whileAllowed<T>(
     { caller, signal: gone }: ToolCall,
@@ -257,6 +333,20 @@ interface Program {
   readonly user?: string | undefined;
   readonly stdin?: string | undefined;
   readonly timeout_ms?: number | undefined;
+}
+
+interface CodeCall {
+  readonly sandbox: string;
+  readonly code: string;
+  readonly language: string;
+  readonly restart: boolean;
+  readonly timeout_ms: number;
+  readonly max_chars: number;
+}
+
+/** Such as `[png]`. */
+function formatsOf(formats: Readonly<Record<string, unknown>>): string {
+  return `[${Object.keys(formats).slice(0, 8).join(', ')}]`;
 }
 
 interface OutputQuery {

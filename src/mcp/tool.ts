@@ -105,6 +105,7 @@ const NEXT: Readonly<Partial<Record<string, string>>> = {
   status_unreachable: 'sandbox_list with this sandbox shows its status_reason.',
   status_not_reached: 'It goes on in the background. Look again with sandbox_list in a few seconds.',
   image_not_found: 'Omit image, or ask the user which images the server has.',
+  code_unavailable: 'Create a sandbox with the image code, or use command_run.',
   path_not_found: 'List the directory with file_find.',
   path_is_directory: 'List it with file_find.',
   path_not_file: 'Read it with command_run.',

@@ -21,6 +21,8 @@ const SANDBOXES = new Table({
     { name: 'access_token', type: 'text' },
     { name: 'template', type: 'varchar', length: '255' },
     { name: 'metadata', type: 'text', isNullable: true },
+    { name: 'is_public', type: 'boolean', default: false },
+    { name: 'request_host', type: 'varchar', length: '255', isNullable: true },
     { name: 'created_at', type: TIMESTAMP },
   ],
 });

@@ -49,6 +49,8 @@ export interface Credentials {
   readonly cookie: string | null;
   /** Who has proved otherwise who they are: see `PreviewExtension`. */
   readonly principal?: Principal | undefined;
+  /** Whether everybody may see all ports: likewise. */
+  readonly isPublic?: boolean;
 }
 
 type Visitor = Pick<Admission, 'by' | 'mayStart'>;
@@ -101,7 +103,7 @@ export class PreviewAccess {
     const [tier, sessionEnd, suspendedAt, userDeletedAt] = user;
     if (deletedAt !== null || userDeletedAt !== null) throw new DomainError('container_not_found');
     const sessionExpiresAt = readTime(sessionEnd);
-    const isSeenByAll = isPublic && this.tiers.limitsOf(tier).publicPreviews;
+    const isSeenByAll = (isPublic || credentials.isPublic === true) && this.tiers.limitsOf(tier).publicPreviews;
     const visitor = isSeenByAll ? ANYBODY : visitorBy(proof, { target, ownerId: userId, credentials });
     // Only visitors who may see the port learn about its owner.
     if (suspendedAt !== null) throw new DomainError('user_suspended');

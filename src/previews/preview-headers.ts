@@ -15,6 +15,7 @@ const FRAMING = new Set(['content-length', 'transfer-encoding']);
 
 interface Visit {
   readonly port: number;
+  readonly host?: string | null;
   readonly clientAddress: string;
   /** The public origin of the preview. */
   readonly origin: string;
@@ -31,7 +32,7 @@ type RawHeaders = string[];
 export function requestHeaders({ rawHeaders, headers }: IncomingMessage, visit: Visit): RawHeaders {
   const { origin, port, clientAddress } = visit;
   const [scheme = '', host = ''] = origin.split('://', 2);
-  const passed: RawHeaders = ['Host', `localhost:${String(port)}`];
+  const passed: RawHeaders = ['Host', visit.host ?? `localhost:${String(port)}`];
   const named = connectionOptions(headers.connection);
   for (const [name, value] of fieldsOf(rawHeaders)) {
     const key = name.toLowerCase();

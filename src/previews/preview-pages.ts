@@ -78,6 +78,12 @@ export function answerFault(request: IncomingMessage, response: ServerResponse, 
   sendPage(response, { status, headers: others, html: page(words, { head, body: button }), script });
 }
 
+/** Answers a program, in another form than the API's. */
+export function answerJson(response: ServerResponse, { status, body }: { status: number; body: object }): void {
+  const headers = { 'content-type': 'application/json', 'cache-control': 'no-store', ...CROSS_ORIGIN };
+  response.writeHead(status, headers).end(JSON.stringify(body));
+}
+
 /** Answers with the page that redeems the token in its fragment. */
 export function answerOpenPage(response: ServerResponse): void {
   const words = { title: 'Opening the preview', text: 'Please wait.' };
@@ -85,7 +91,8 @@ export function answerOpenPage(response: ServerResponse): void {
   sendPage(response, { status: 200, headers: {}, html, script: REDEEM });
 }
 
-function wantsPage({ method, headers }: IncomingMessage): boolean {
+/** Whether a person's browser navigates to the address. */
+export function wantsPage({ method, headers }: IncomingMessage): boolean {
   return (method === 'GET' || method === 'HEAD') && /\btext\/html\b/i.test(headers.accept ?? '');
 }
 

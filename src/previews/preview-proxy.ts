@@ -16,6 +16,8 @@ export interface Exchange {
   /** The connection to the application; closed with the exchange. */
   readonly connection: Duplex;
   readonly port: number;
+  /** Of the request, as the application gets it; null: `localhost` and the port. */
+  readonly host: string | null;
   readonly clientAddress: string;
   /** The public origin of the preview. */
   readonly origin: string;
@@ -123,7 +125,7 @@ function join(client: Socket, upstream: Duplex, { bucket, onBytes }: Exchange): 
 
 function open(
   request: IncomingMessage,
-  { connection, port, clientAddress, origin }: Exchange,
+  { connection, port, host, clientAddress, origin }: Exchange,
   { isUpgrade }: { isUpgrade: boolean },
 ) {
   return httpRequest({
@@ -131,7 +133,7 @@ function open(
     createConnection: () => connection,
     method: request.method,
     path: request.url,
-    headers: requestHeaders(request, { port, clientAddress, origin, isUpgrade }),
+    headers: requestHeaders(request, { port, host, clientAddress, origin, isUpgrade }),
     setHost: false,
   });
 }

@@ -20,7 +20,16 @@ import { within } from '../scheduling';
 import { originOf, type PreviewTarget, targetOf } from './preview-address';
 import { COOKIE } from './preview-headers';
 import { PreviewLinks } from './preview-links';
-import { answerFault, answerOpenPage, OPEN_PATH, OWN_PATHS, SESSION_PATH, START_PATH } from './preview-pages';
+import {
+  answerFault,
+  answerJson,
+  answerOpenPage,
+  OPEN_PATH,
+  OWN_PATHS,
+  SESSION_PATH,
+  START_PATH,
+  wantsPage,
+} from './preview-pages';
 import { IDLE_MS } from './preview-proxy';
 import { Previews } from './previews';
 
@@ -41,14 +50,23 @@ export interface PreviewExtension {
   readonly port: number;
   serve(request: IncomingMessage, response: ServerResponse, target: PreviewTarget): Promise<void>;
   /**
-   * Who visits a port, by a proof that previews do not know; null without one.
+   * What it knows of a visit.
    *
-   * @throws DomainError if the proof is wrong
+   * @throws DomainError if a proof of the visitor is wrong
    */
-  principalOf(
-    request: IncomingMessage,
-    visit: Pick<PreviewRequest, 'target' | 'clientAddress'>,
-  ): Promise<Principal | null>;
+  visitOf(request: IncomingMessage, visit: Pick<PreviewRequest, 'target' | 'clientAddress'>): Promise<KnownVisit>;
+  /** Its own answer to a program that is refused; null: the usual. */
+  refusalOf(error: unknown, target: PreviewTarget): Promise<{ readonly status: number; readonly body: object } | null>;
+}
+
+/** What a {@link PreviewExtension} knows of a visit. */
+export interface KnownVisit {
+  /** Who visits the port, by a proof that previews do not know; null without one. */
+  readonly principal: Principal | null;
+  /** Whether everybody may see all ports of the container, if its owner's tier has public ports. */
+  readonly isPublic: boolean;
+  /** The `Host` that the application gets; null: the usual. */
+  readonly host: string | null;
 }
 
 /** The listener of previews: a server of its own, with other names than the API's. */
@@ -118,15 +136,17 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
     request.on('error', () => undefined);
     // A request that was closed has none any more.
     const { socket } = request;
+    let asked: PreviewTarget | undefined;
     try {
       const preview = this.previewOf(request);
+      asked = preview.target;
       const path = request.url?.split('?', 1)[0] ?? '';
       const { extension } = this;
       if (extension?.port === preview.target.port) await extension.serve(request, response, preview.target);
       else if (path.startsWith(OWN_PATHS)) await this.answerOwn(path, request, response, preview);
       else {
-        const principal = (await extension?.principalOf(request, preview)) ?? undefined;
-        await this.previews.serve(request, response, { ...preview, principal });
+        const known = await extension?.visitOf(request, preview);
+        await this.previews.serve(request, response, { ...preview, known });
       }
     } catch (error) {
       if (socket.destroyed) return;
@@ -135,7 +155,9 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
       else {
         // The rest of the body is not read.
         if (!request.complete) response.shouldKeepAlive = false;
-        answerFault(request, response, error);
+        const refusal = asked && !wantsPage(request) ? await this.extension?.refusalOf(error, asked) : null;
+        if (refusal) answerJson(response, refusal);
+        else answerFault(request, response, error);
       }
     }
   }
@@ -146,7 +168,9 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
     try {
       const isHandshake = request.method === 'GET' && /^websocket$/i.test(request.headers.upgrade?.trim() ?? '');
       if (!isHandshake) throw new DomainError('upgrade_required', { headers: { upgrade: 'websocket' } });
-      await this.previews.serveUpgrade(request, { socket, head }, this.previewOf(request));
+      const preview = this.previewOf(request);
+      const known = await this.extension?.visitOf(request, preview);
+      await this.previews.serveUpgrade(request, { socket, head }, { ...preview, known });
     } catch (error) {
       if (!socket.writable) return;
       this.note(error);

@@ -2,12 +2,12 @@ import { Injectable } from '@nestjs/common';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { Principal } from '../auth';
 import { DomainError } from '../errors';
 import { addressKey } from '../http';
 import { RefusedTokens } from '../rate-limits';
 import { type Admission, type Credentials, credentialsOf, PreviewAccess } from './preview-access';
 import type { PreviewTarget } from './preview-address';
+import type { KnownVisit } from './preview-server';
 import { PreviewConnections } from './preview-connections';
 import { PreviewTraffic } from './preview-traffic';
 import { type Exchange, forward, forwardUpgrade } from './preview-proxy';
@@ -19,8 +19,8 @@ interface Visit {
   /** The public origin of the preview. */
   readonly origin: string;
   readonly clientAddress: string;
-  /** The visitor, if they have proved who they are by something that previews do not know. */
-  readonly principal?: Principal | undefined;
+  /** What an extension knows of the visit. */
+  readonly known?: KnownVisit | undefined;
 }
 
 /** Serves the visitors of ports: admits them, wakes the container, connects, and passes bytes both ways. */
@@ -68,9 +68,11 @@ export class Previews {
     { visit, kind }: { visit: Visit; kind: 'request' | 'websocket' },
     work: (exchange: Exchange) => Promise<void>,
   ): Promise<void> {
-    const { target, origin, clientAddress, principal } = visit;
+    const { target, origin, clientAddress, known } = visit;
     const { socket } = request;
-    const credentials = principal ? { token: null, cookie: null, principal } : credentialsOf(request, origin);
+    const { principal = null, isPublic = false, host = null } = known ?? {};
+    const own = principal ? { token: null, cookie: null, principal } : credentialsOf(request, origin);
+    const credentials = { ...own, isPublic };
     const asked = await this.admit(visit, credentials);
     const leave = this.connections.enter(asked.owner);
     const ended = this.traffic.begin(kind);
@@ -98,7 +100,7 @@ export class Previews {
         this.upstream.noteUse(admission);
       };
       const bucket = this.connections.bucketOf(admission.owner);
-      await work({ connection, port: target.port, clientAddress, origin, bucket, onBytes });
+      await work({ connection, port: target.port, host, clientAddress, origin, bucket, onBytes });
       ended('ok');
     } catch (error) {
       if (socket.destroyed) ended('aborted');

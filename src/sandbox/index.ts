@@ -1,5 +1,5 @@
 export { RunEndView, type RunSource, RunStreams } from './access/run-streams';
-export { portFault } from './access/inside-errors';
+export { ApiInside, failedAs, portFault, RESUMING } from './access/inside-errors';
 export { BackgroundProcesses, type FoundProcess } from './processes/background-processes';
 export { processView } from './processes/dto';
 export { ProcessAnswers } from './processes/process-answers';
@@ -8,7 +8,8 @@ export { type CommandClient, Commands } from './commands/commands';
 export { ContainerPath } from './files/container-path';
 export { FilesService, type UploadBody } from './files/files.service';
 export { ContainerStatistics } from './stats/stats';
-export { COMMAND_TIMEOUT_MS, RunCommandDto } from './commands/dto';
+export { StatsHistory } from './stats/stats-history';
+export { COMMAND_TIMEOUT_MS, CommandFailureView, CommandOutputView, RunCommandDto } from './commands/dto';
 export type { TerminalExit } from './terminals/attachment';
 export { TERMINAL_CHANNELS } from './terminals/terminal-channels';
 export {

@@ -72,6 +72,15 @@ const TERMINALS = [Terminals, TerminalRights, TerminalAdmission, TerminalGateway
     ...STATISTICS,
     RunStreams,
   ],
-  exports: [BackgroundProcesses, Commands, ContainerStatistics, FilesService, ProcessAnswers, RunStreams, Terminals],
+  exports: [
+    BackgroundProcesses,
+    Commands,
+    ContainerStatistics,
+    FilesService,
+    ProcessAnswers,
+    RunStreams,
+    StatsHistory,
+    Terminals,
+  ],
 })
 export class SandboxModule {}

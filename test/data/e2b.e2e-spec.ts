@@ -4,6 +4,9 @@ import { join } from 'node:path';
 import { testImage } from '../support/clients/api-client';
 import { FakeEngine } from '../support/fakes/fake-engine';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
+import { Database } from '../../src/database';
+import { E2bSandboxEntity } from '../../src/e2b/e2b-sandbox.entity';
+import { eventually } from '../support/eventually';
 import { Berth, type TestUser } from '../support/servers/berth';
 
 describe("E2B's control API", () => {
@@ -15,7 +18,7 @@ describe("E2B's control API", () => {
     const image = { name: 'sandbox', reference: testImage(), description: 'Test', default: true, pull: 'never' };
     const file = join(folder, 'images.json');
     writeFileSync(file, JSON.stringify({ images: [image] }));
-    const environment = { INSTANCE_ID: 'e2b', IMAGES_FILE: file };
+    const environment = { INSTANCE_ID: 'e2b', IMAGES_FILE: file, VOLUME_RETENTION: '0' };
     berth = await Berth.start({ engine: new FakeEngine(new FakeDaemon()), environment });
     user = await berth.user('enterprise');
   });
@@ -38,6 +41,51 @@ describe("E2B's control API", () => {
     expect(await other.api.call('GET', path)).toMatchObject({ status: 404, body: { code: 404 } });
     expect(await user.api.call('DELETE', path)).toMatchObject({ status: 204 });
     expect(await user.api.call('GET', path)).toMatchObject({ status: 404, body: { code: 404 } });
+  });
+
+  describe('lists', () => {
+    let lister: TestUser;
+    let ids: string[];
+    const list = async (query: string) => {
+      const { body, headers } = await lister.api.call('GET', `/e2b/v2/sandboxes?${query}`);
+      const found = body as unknown as { sandboxID: string; startedAt: string }[];
+      return { found, ids: found.map(({ sandboxID }) => sandboxID), next: headers.get('x-next-token') };
+    };
+
+    beforeAll(async () => {
+      lister = await berth.user('enterprise');
+      ids = [];
+      for (const metadata of [{ mine: 'a' }, { mine: 'b' }, { mine: 'a' }, { mine: 'b' }]) {
+        const { body } = await lister.api.call('POST', '/e2b/sandboxes', { templateID: 'base', metadata });
+        ids.push(String(body['sandboxID']));
+      }
+    });
+
+    it.each([
+      ['asc', [0, 2]],
+      ['desc', [2, 0]],
+    ])('pages of sandboxes with the metadata, %s, whose last has no token', async (order, wanted) => {
+      const query = `metadata=mine%3Da&limit=1&order=${order}`;
+      const first = await list(query);
+      expect(first).toMatchObject({ ids: [ids[wanted[0] ?? 0]], next: expect.any(String) });
+      const second = await list(`${query}&nextToken=${String(first.next)}`);
+      expect(second).toMatchObject({ ids: [ids[wanted[1] ?? 0]], next: null });
+    });
+
+    it('sandboxes that started at a time or after it', async () => {
+      const [newest] = (await list('')).found;
+      expect((await list(`startedAfter=${String(newest?.startedAt)}`)).ids).toContain(newest?.sandboxID);
+      expect((await list('startedAfter=9999-01-01T00:00:00Z')).ids).toEqual([]);
+    });
+  });
+
+  it('forgets the secret of a sandbox with its data', async () => {
+    const { body } = await user.api.call('POST', '/e2b/sandboxes', { templateID: 'base' });
+    const containerId = String(body['sandboxID']);
+    const { manager } = berth.app.get(Database);
+    expect(await manager.countBy(E2bSandboxEntity, { containerId })).toBe(1);
+    await user.api.call('DELETE', `/e2b/sandboxes/${containerId}`);
+    await eventually(async () => expect(await manager.countBy(E2bSandboxEntity, { containerId })).toBe(0));
   });
 
   it("answers bad bodies in E2B's form, naming the field", async () => {

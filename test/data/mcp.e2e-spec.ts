@@ -55,6 +55,7 @@ describe('the tools for agents', () => {
         'process_output',
         'process_start',
         'process_stop',
+        'run_code',
         'sandbox_control',
         'sandbox_create',
         'sandbox_delete',

@@ -199,6 +199,13 @@ describe("E2B's SDK with a sandbox", () => {
     const get = async (path: string) => (await fetch(`${berth.url}/e2b/${path}`, { headers: headers() })).json();
     expect(await get('envs')).toMatchObject({ FOO: 'bar' });
     expect(await get('metrics')).toMatchObject({ cpu_count: expect.any(Number), mem_used: expect.any(Number) });
+    const [now] = await sandbox.getMetrics({ start: new Date() });
+    expect(now).toMatchObject({
+      cpuCount: expect.any(Number),
+      memUsed: expect.any(Number),
+      timestamp: expect.any(Date),
+    });
+    expect(await sandbox.getMetrics({ start: new Date(0), end: new Date(1_000_000) })).toEqual([]);
   });
 
   describe('below the preview domain', () => {

@@ -9,6 +9,7 @@ const METHODS = ['post', 'put', 'patch', 'delete'] as const;
 const REFUSED: Readonly<Record<string, readonly [status: number, code: string]>> = {
   'POST /api/auth/sign-in': [403, 'sign_in_code_refused'],
   'POST /api/admin/containers/{id}/move': [409, 'not_clustered'],
+  'POST /api/containers/{id}/run-code': [409, 'code_unavailable'],
   'POST /api/containers/{id}/restore-snapshot': [404, 'snapshot_not_found'],
   'POST /api/admin/nodes/{name}/drain': [404, 'node_not_found'],
 };

@@ -3,7 +3,10 @@ import type { Command } from 'commander';
 /** The sections of `berth --help`, with their commands. */
 const GROUPS: readonly (readonly [heading: string, names: readonly string[]])[] = [
   ['Containers:', ['ls', 'show', 'create', 'update', 'env', 'start', 'stop', 'pause', 'resume', 'rm', 'restore']],
-  ['Inside a container:', ['exec', 'sh', 'cp', 'logs', 'top', 'stats', 'open', 'port', 'ssh', 'ssh-config']],
+  [
+    'Inside a container:',
+    ['exec', 'run-code', 'sh', 'cp', 'logs', 'top', 'stats', 'open', 'port', 'ssh', 'ssh-config'],
+  ],
   ['Snapshots and copies:', ['snapshot', 'fork']],
   ['Your account:', ['whoami', 'usage', 'images', 'watch', 'tokens', 'ssh-keys', 'agents', 'webhooks']],
   ['Servers:', ['login', 'logout', 'contexts', 'use']],
@@ -69,6 +72,11 @@ const EXAMPLES: Readonly<Record<string, Examples>> = {
   logs: [
     ['berth logs dev', 'Output of the start command'],
     ['berth logs dev -f -n 20', 'Its last 20 lines, and new output'],
+  ],
+  'run-code': [
+    ['berth run-code notebook -c "x = 20; x * 2"', 'The value of the last line, in the image code'],
+    ['berth run-code notebook plot.py -o pictures', 'A file; pictures are written to a directory'],
+    ['berth run-code notebook -l javascript < code.js', 'Another language, from standard input'],
   ],
   top: [['berth top dev', 'The start command, and what `exec -d` started']],
   stats: [

@@ -11,6 +11,7 @@ import { addMcpCommand } from './mcp.ts';
 import { addOpenCommand } from './open.ts';
 import { printable } from './output.ts';
 import { addPortCommands } from './ports.ts';
+import { addRunCodeCommand } from './run-code.ts';
 import { addSnapshotCommands } from './snapshots.ts';
 import { addSshCommands } from './ssh.ts';
 import { addStatsCommand } from './stats.ts';
@@ -45,6 +46,7 @@ export function createProgram(version: string): Command {
   addContainerCommands(program);
   addVariableCommands(program);
   addInsideCommands(program);
+  addRunCodeCommand(program);
   addStatsCommand(program);
   addOpenCommand(program);
   addPortCommands(program);

@@ -1644,7 +1644,7 @@ export type CommandEndView = {
 /**
  * Stable error code for programs.
  */
-export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'snapshot_limit_reached' | 'webhook_limit_reached' | 'link_limit_reached' | 'public_not_allowed' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'snapshot_not_found' | 'template_not_found' | 'link_not_found' | 'agent_not_found' | 'webhook_not_found' | 'delivery_not_found' | 'token_not_found' | 'ssh_key_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'variable_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'image_name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'restart_required' | 'sandbox_full' | 'previews_disabled' | 'ssh_disabled' | 'ssh_key_taken' | 'snapshot_not_ready' | 'event_not_kept' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'image_never_pulled' | 'node_reachable' | 'not_clustered' | 'same_node' | 'removal_pending' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'precondition_failed' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'misdirected_request' | 'wrong_pool' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'too_many_watches' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'pause_failed' | 'resume_failed' | 'delete_failed' | 'update_failed' | 'restore_failed' | 'move_failed' | 'snapshot_failed' | 'template_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'application_failed' | 'port_closed' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'container_starting' | 'container_not_responding' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_not_built' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'too_many' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
+export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'snapshot_limit_reached' | 'webhook_limit_reached' | 'link_limit_reached' | 'public_not_allowed' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'snapshot_not_found' | 'template_not_found' | 'link_not_found' | 'agent_not_found' | 'webhook_not_found' | 'delivery_not_found' | 'token_not_found' | 'ssh_key_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'variable_not_found' | 'process_not_found' | 'execution_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'image_name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'restart_required' | 'sandbox_full' | 'code_unavailable' | 'previews_disabled' | 'ssh_disabled' | 'ssh_key_taken' | 'snapshot_not_ready' | 'event_not_kept' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'image_never_pulled' | 'node_reachable' | 'not_clustered' | 'same_node' | 'removal_pending' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'precondition_failed' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'misdirected_request' | 'wrong_pool' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'code_refused' | 'command_not_started' | 'too_many_transfers' | 'too_many_watches' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'pause_failed' | 'resume_failed' | 'delete_failed' | 'update_failed' | 'restore_failed' | 'move_failed' | 'snapshot_failed' | 'template_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'code_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'application_failed' | 'port_closed' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'container_starting' | 'container_not_responding' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_not_built' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'too_many' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
 
 export type ErrorDetail = {
     /**
@@ -2622,6 +2622,127 @@ export type SshServerView = {
     host: string | null;
     port: number;
     host_keys: Array<HostKeyView>;
+};
+
+export type CodeShownView = {
+    /**
+     * True for the value of the last line.
+     */
+    main: boolean;
+    /**
+     * By format: text, html, markdown, latex, svg, json, javascript, data (of a table), and in Base64 png, jpeg and pdf; others by their MIME type.
+     */
+    formats: {
+        [key: string]: unknown;
+    };
+};
+
+export type CodeExceptionView = {
+    /**
+     * KernelDied and KernelRestarted: the variables are gone.
+     */
+    name: string;
+    value: string;
+    traceback: string;
+};
+
+export type CodeResultView = {
+    /**
+     * Id of the run, by which its output can be read again.
+     */
+    execution: string;
+    /**
+     * True if the code still runs.
+     */
+    running: boolean;
+    /**
+     * Number of the run in its context.
+     */
+    execution_count: number | null;
+    /**
+     * Why the code was interrupted.
+     */
+    interrupted: 'timeout' | 'disconnect' | 'restart' | null;
+    /**
+     * True if the kernel was restarted: its variables are gone.
+     */
+    restarted: boolean;
+    /**
+     * Number of the lines that were read.
+     */
+    next: number;
+    stdout: string;
+    stderr: string;
+    results: Array<CodeShownView>;
+    exception: CodeExceptionView | null;
+    /**
+     * True if output beyond 1 MiB or results beyond 16 MiB were discarded.
+     */
+    truncated: boolean;
+};
+
+export type CodeStartView = {
+    /**
+     * Id of the run, by which its output can be read again.
+     */
+    execution: string;
+};
+
+export type CodeEndView = {
+    /**
+     * Id of the run, by which its output can be read again.
+     */
+    execution: string;
+    /**
+     * True if the code still runs.
+     */
+    running: boolean;
+    /**
+     * Number of the run in its context.
+     */
+    execution_count: number | null;
+    /**
+     * Why the code was interrupted.
+     */
+    interrupted: 'timeout' | 'disconnect' | 'restart' | null;
+    /**
+     * True if the kernel was restarted: its variables are gone.
+     */
+    restarted: boolean;
+    /**
+     * Number of the lines that were read.
+     */
+    next: number;
+};
+
+export type RunCodeDto = {
+    code: string;
+    /**
+     * A language of the image: python, javascript or bash. Default: "python".
+     */
+    language?: string | null;
+    /**
+     * Name of a context, which keeps its variables; created if it does not exist. Omitted: that of the language.
+     */
+    context?: string | null;
+    /**
+     * Timeout; the code is interrupted, and its kernel restarted if it goes on for 5 s. Default: 60000.
+     */
+    timeout_ms?: number | null;
+    /**
+     * Additional environment variables of this run; they override those of the container.
+     */
+    env?: {
+        [key: string]: string;
+    } | null;
+    /**
+     * Restarts the kernel first, with what runs in it. Default: false.
+     */
+    restart?: boolean | null;
+    /**
+     * Answers once the code has begun; it goes on without a client, and its output is kept. Default: false.
+     */
+    detached?: boolean | null;
 };
 
 export type AdminUserView = {

@@ -1,6 +1,7 @@
 import { Account, Agents, Tokens } from './account.ts';
 import { Admin } from './admin.ts';
 import type * as api from './api-types.ts';
+import { Code } from './code.ts';
 import { type CommandOptions, Commands } from './commands.ts';
 import { Containers, type WaitOptions } from './containers.ts';
 import { Events, Stats } from './events.ts';
@@ -19,6 +20,7 @@ export class Berth {
   readonly url: string;
   readonly containers: Containers;
   readonly commands: Commands;
+  readonly code: Code;
   readonly processes: Processes;
   readonly files: Files;
   readonly terminals: Terminals;
@@ -39,6 +41,7 @@ export class Berth {
     this.url = this.http.url;
     this.containers = new Containers(this.http);
     this.commands = new Commands(this.http);
+    this.code = new Code(this.http);
     this.processes = new Processes(this.http);
     this.files = new Files(this.http);
     this.terminals = new Terminals(this.http);

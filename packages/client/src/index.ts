@@ -4,6 +4,7 @@ export type * from './api-types.ts';
 export { Account, Agents, type AuditOptions, Tokens } from './account.ts';
 export { Admin } from './admin.ts';
 export { Berth, Sandbox } from './berth.ts';
+export { Code, type CodeMessage, type CodeOptions } from './code.ts';
 export {
   type CommandInput,
   type CommandMessage,

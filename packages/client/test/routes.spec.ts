@@ -91,6 +91,17 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
     'POST /api/containers/{id}/exec/stream {"command":["wc"]}\ntext',
     (berth) => berth.commands.stream('ID', ['wc'], { input: 'text' }).next(),
   ],
+  [
+    'POST /api/containers/{id}/run-code {"code":"1","context":"c"}',
+    (berth) => berth.code.run('ID', '1', { context: 'c' }),
+  ],
+  ['POST /api/containers/{id}/run-code {"code":"1"}', (berth) => berth.code.stream('ID', '1').next()],
+  ['POST /api/containers/{id}/run-code {"code":"1","detached":true}', (berth) => berth.code.start('ID', '1')],
+  ['GET /api/containers/{id}/run-code/{execution}', (berth) => berth.code.output('ID', 'EXECUTION')],
+  [
+    'GET /api/containers/{id}/run-code/{execution}?after=3',
+    (berth) => berth.code.follow('ID', 'EXECUTION', { after: 3 }).next(),
+  ],
   ['GET /api/containers/{id}/files?path=%2Fa', (berth) => berth.files.read('ID', '/a')],
   ['PUT /api/containers/{id}/files?path=%2Fa text', (berth) => berth.files.write('ID', '/a', 'text')],
   ['DELETE /api/containers/{id}/files?path=%2Fa', (berth) => berth.files.delete('ID', '/a')],
@@ -236,7 +247,10 @@ async function askedBy(call: (berth: Berth) => unknown): Promise<string> {
   const note = (address: string, { method = 'GET', body }: RequestInit = {}): Promise<Response> => {
     const { pathname, search } = new URL(address);
     const path = pathname
-      .replace(/\/(ID|PID|SESSION|NAME|LINK|DELIVERY)(?=\/|$)/g, (_, name: string) => `/{${name.toLowerCase()}}`)
+      .replace(
+        /\/(ID|PID|SESSION|NAME|LINK|DELIVERY|EXECUTION)(?=\/|$)/g,
+        (_, name: string) => `/{${name.toLowerCase()}}`,
+      )
       .replace('/ports/3000', '/ports/{port}');
     asked ||= `${method} ${path}${search}${typeof body === 'string' ? ` ${body}` : ''}`;
     return Promise.reject(new Error('nobody answers'));

@@ -32,6 +32,7 @@ function rulesOf(sandbox: RestrictedSandbox, instance: string): { chain: string;
   const open = ({ address, prefix, port, protocol }: AllowedPort): string => {
     // iptables prints no `-d` for all addresses.
     const target = prefix === 0 ? '' : `-d ${address}/${String(prefix)} `;
+    if (port === null || protocol === null) return `-A ${chain} ${target}-j RETURN`;
     return `-A ${chain} ${target}-p ${protocol} -m ${protocol} --dport ${String(port)} -j RETURN`;
   };
   return {

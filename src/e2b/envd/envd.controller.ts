@@ -11,8 +11,9 @@ import { Public } from '../../auth';
 import { ContainersService } from '../../containers';
 import { DomainError } from '../../errors';
 import { BodyStream, ConnectionEnd, StreamedBody, StreamsBody } from '../../http';
-import { ContainerStatistics, FilesService } from '../../sandbox';
+import { FilesService } from '../../sandbox';
 import { E2bRoutes } from '../e2b-error';
+import { SandboxMetrics, secondsOf } from '../sandbox-metrics';
 import { callOfRequest, connectError, connectForm, EXCHANGE, type Exchange, routeError } from './envd-call';
 import { EnvdGuard } from './envd.guard';
 import { FileUploads } from './file-uploads';
@@ -84,7 +85,7 @@ export class EnvdController {
     private readonly uploads: FileUploads,
     private readonly files: FilesService,
     private readonly containers: ContainersService,
-    private readonly statistics: ContainerStatistics,
+    private readonly metricsOf: SandboxMetrics,
   ) {
     this.connect = connectNodeAdapter({
       routes: (router: ConnectRouter) => {
@@ -216,25 +217,15 @@ export class EnvdController {
   metrics(@Req() request: FastifyRequest): Promise<object> {
     const { principal, containerId } = callOfRequest(request);
     const read = async (): Promise<object> => {
-      const { diskMb, memoryMb, cpuShares } = await this.containers.find(principal, containerId);
-      const { source } = this.statistics;
-      const {
-        at,
-        cpu,
-        memory,
-        disk_used_bytes: disk,
-      } = await this.containers.inside(principal, containerId, (container) => source.current(container), {
-        mayBePaused: true,
-      });
-      const megabyte = 1024 * 1024;
+      const now = await this.metricsOf.current(principal, containerId);
       return {
-        ts: Math.floor(Date.parse(at) / 1000),
-        cpu_count: Math.max(1, Math.round(cpuShares / 1000)),
-        cpu_used_pct: cpu.percent_of_limit ?? 0,
-        mem_used: memory.used_bytes,
-        mem_total: memory.limit_bytes ?? memoryMb * megabyte,
-        disk_used: disk ?? 0,
-        disk_total: diskMb * megabyte,
+        ts: secondsOf(now.at),
+        cpu_count: now.cpuCount,
+        cpu_used_pct: now.cpuUsedPct,
+        mem_used: now.memUsed,
+        mem_total: now.memTotal,
+        disk_used: now.diskUsed,
+        disk_total: now.diskTotal,
       };
     };
     return orRouteError(read());

@@ -1,6 +1,7 @@
 import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 import { createHash, timingSafeEqual } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
 import { setCaller } from '../../auth';
 import { invalidParameters } from '../../errors';
 import { addressKey } from '../../http';
@@ -17,6 +18,8 @@ export const SANDBOX_HEADER = 'e2b-sandbox-id';
 export const PORT_HEADER = 'e2b-sandbox-port';
 /** The header with the secret of a sandbox. */
 export const SECRET_HEADER = 'x-access-token';
+/** The header with the token of a sandbox's ports. */
+export const TRAFFIC_HEADER = 'e2b-traffic-access-token';
 
 /** What of a query is signed, and the signature. */
 const SIGNED = ['path', 'username', 'signature', 'signature_expiration'] as const;
@@ -77,6 +80,20 @@ export class EnvdGuard implements CanActivate {
     const token = typeof secret === 'string' ? secret : undefined;
     const open = (): Promise<OpenedSandbox> => this.access.open(id, token);
     return this.refused.guard(open, { address: addressKey(address), credential: `${id}:${token ?? ''}` });
+  }
+
+  /**
+   * Opens a sandbox for its ports, by either of its tokens.
+   *
+   * @throws DomainError as {@link openBySecret}
+   */
+  openPorts(
+    id: string,
+    { headers, address }: { headers: IncomingHttpHeaders; address: string },
+  ): Promise<OpenedSandbox> {
+    const token = [SECRET_HEADER, TRAFFIC_HEADER].map((name) => textOf(headers[name])).find(Boolean) ?? '';
+    const open = (): Promise<OpenedSandbox> => this.access.openPorts(id, token);
+    return this.refused.guard(open, { address: addressKey(address), credential: `${id}:${token}` });
   }
 
   /**

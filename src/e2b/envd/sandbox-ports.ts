@@ -4,21 +4,36 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Principal } from '../../auth';
-import { DomainError, errorAnswer, invalidParameters } from '../../errors';
+import { CODE_PORT, CodeRunner, ENVIRONMENT_HEADER } from '../../code';
+import { DomainError, errorAnswer, type ErrorCode, invalidParameters } from '../../errors';
 import { ClientAddress } from '../../http';
-import { portOf, type PreviewExtension, PreviewServer, Previews, type PreviewTarget } from '../../previews';
+import {
+  type KnownVisit,
+  portOf,
+  type PreviewExtension,
+  PreviewServer,
+  Previews,
+  type PreviewTarget,
+} from '../../previews';
+import { SandboxAccess } from '../sandbox-access';
 import { ENVD_PORT } from './envd-call';
-import { EnvdGuard, PORT_HEADER, SANDBOX_HEADER, SECRET_HEADER } from './envd.guard';
+import { EnvdGuard, PORT_HEADER, SANDBOX_HEADER, SECRET_HEADER, TRAFFIC_HEADER } from './envd.guard';
 
 /** Where E2B's routes are on the API's listener. */
 const BASE = '/e2b';
+
+const REFUSALS: Readonly<Partial<Record<ErrorCode, { readonly status: number; readonly message: string }>>> = {
+  container_not_found: { status: 502, message: 'The sandbox was not found' },
+  unauthorized: { status: 403, message: `The port is private: send its sandbox's token as ${TRAFFIC_HEADER}` },
+};
 
 /** What a sandbox's own address serves; the control API is not among it. */
 const ENVD_PATHS = /^\/(?:files|health|envs|metrics|process\.Process\/\w+|filesystem\.Filesystem\/\w+)(?:\?|$)/;
 
 /**
  * The two ways to a sandbox. Below the preview domain, envd has a port of each container, and the secret of a sandbox
- * opens its other ports too. Below `/e2b`, a header names the port; other ports than envd's are the container's.
+ * opens its other ports too, and so does its traffic token. Below `/e2b`, a header names the port; other ports than
+ * envd's are the container's.
  */
 @Injectable()
 export class SandboxPorts implements PreviewExtension, OnModuleInit {
@@ -29,7 +44,9 @@ export class SandboxPorts implements PreviewExtension, OnModuleInit {
     private readonly server: PreviewServer,
     private readonly previews: Previews,
     private readonly guard: EnvdGuard,
+    private readonly access: SandboxAccess,
     private readonly clients: ClientAddress,
+    private readonly code: CodeRunner,
   ) {}
 
   onModuleInit(): void {
@@ -53,16 +70,43 @@ export class SandboxPorts implements PreviewExtension, OnModuleInit {
   }
 
   /** @throws DomainError as `EnvdGuard.openBySecret` */
-  async principalOf(
+  async visitOf(
     request: IncomingMessage,
     { target, clientAddress }: { readonly target: PreviewTarget; readonly clientAddress: string },
-  ): Promise<Principal | null> {
-    const secret = request.headers[SECRET_HEADER];
-    // An application may have a header of this name. Without the form of a secret, it is the application's.
-    if (typeof secret !== 'string' || !/^[0-9a-f]{64}$/.test(secret)) return null;
-    const { principal } = await this.guard.openBySecret(target.containerId, secret, clientAddress);
-    withoutSecret(request);
-    return principal;
+  ): Promise<KnownVisit> {
+    const { containerId, port } = target;
+    const { isPublic, requestHost } = (await this.access.portsOf(containerId)) ?? {
+      isPublic: false,
+      requestHost: null,
+    };
+    const known = {
+      principal: null,
+      // Whoever reaches that port runs code in the sandbox.
+      isPublic: isPublic && port !== CODE_PORT,
+      host: requestHost?.replaceAll('${PORT}', String(port)) ?? null,
+    };
+    const { headers } = request;
+    // An application may have headers of these names. Without the form of a secret, they are the application's.
+    const isSecret = (name: string): boolean => /^[0-9a-f]{64}$/.test(String(headers[name]));
+    if (!isSecret(SECRET_HEADER) && !isSecret(TRAFFIC_HEADER)) return known;
+    const { principal } = await this.guard.openPorts(containerId, { headers, address: clientAddress });
+    await this.complete(request, principal, target);
+    return { ...known, principal };
+  }
+
+  /** E2B's own answers where a sandbox is gone, or its traffic token is missing. */
+  async refusalOf(error: unknown, { containerId }: PreviewTarget): Promise<{ status: number; body: object } | null> {
+    const refusal = error instanceof DomainError ? REFUSALS[error.kind] : undefined;
+    if (!refusal || !(await this.access.portsOf(containerId))) return null;
+    const { status, message } = refusal;
+    return { status, body: { code: status, message, sandboxId: containerId } };
+  }
+
+  /** Takes the secrets out of a request, and gives one for kernels the container's variables, once they listen. */
+  private async complete(request: IncomingMessage, principal: Principal, { containerId, port }: PreviewTarget) {
+    without(request, [SECRET_HEADER, TRAFFIC_HEADER, ...(port === CODE_PORT ? [ENVIRONMENT_HEADER] : [])]);
+    if (port !== CODE_PORT) return;
+    request.rawHeaders.push(ENVIRONMENT_HEADER, await this.code.prepare(principal, containerId));
   }
 
   /**
@@ -75,15 +119,16 @@ export class SandboxPorts implements PreviewExtension, OnModuleInit {
     const [id, port] = [headers[SANDBOX_HEADER], portOf(String(headers[PORT_HEADER]))];
     if (port === null) throw invalidParameters([{ field: PORT_HEADER, message: 'must be a port from 1 to 65535' }]);
     if (typeof id !== 'string') throw invalidParameters([{ field: SANDBOX_HEADER, message: 'must name the sandbox' }]);
-    const { principal, containerId } = await this.guard.openBySecret(id, headers[SECRET_HEADER], ip);
+    const { principal, containerId } = await this.guard.openPorts(id, { headers, address: ip });
     await request.onAuthenticated?.(principal, 'link');
-    withoutSecret(raw);
+    const target = { containerId, port };
+    await this.complete(raw, principal, target);
     raw.url = raw.url?.slice(BASE.length);
     reply.hijack();
-    const target = { containerId, port };
     const origin = this.server.originOf(target) ?? `${request.protocol}://${request.host}`;
     try {
-      const visit = { target, origin, clientAddress: this.clients.of(raw), principal };
+      const known = { principal, isPublic: false, host: null };
+      const visit = { target, origin, clientAddress: this.clients.of(raw), known };
       await this.previews.serve(raw, reply.raw, visit);
     } catch (error) {
       answer(reply.raw, errorAnswer(error, request.id));
@@ -91,10 +136,10 @@ export class SandboxPorts implements PreviewExtension, OnModuleInit {
   }
 }
 
-/** An application in the sandbox need not see the secret that opens the sandbox from outside. */
-function withoutSecret({ rawHeaders }: IncomingMessage): void {
+/** An application in the sandbox need not see the secrets that open the sandbox from outside. */
+function without({ rawHeaders }: IncomingMessage, names: readonly string[]): void {
   for (let at = rawHeaders.length - 2; at >= 0; at -= 2) {
-    if (rawHeaders[at]?.toLowerCase() === SECRET_HEADER) rawHeaders.splice(at, 2);
+    if (names.includes(rawHeaders[at]?.toLowerCase() ?? '')) rawHeaders.splice(at, 2);
   }
 }
 

@@ -147,7 +147,7 @@ function faultWithin(field: string, read: Read, bounds: Bounds | undefined): str
   return isTime ? faultWords.tooLong(writeTime(bounds.max)) : faultWords.tierAllows(rangeInWords(field, bounds) ?? '');
 }
 
-const ALLOWED = /^\d{1,3}(\.\d{1,3}){3}(\/\d{1,2})?:\d{1,5}(\/(tcp|udp))?$/;
+const ALLOWED = /^\d{1,3}(\.\d{1,3}){3}(\/\d{1,2})?:(\d{1,5}(\/(tcp|udp))?|\*)$/;
 const MOST_ALLOWED = 32;
 
 function faultOfAllowed(entries: readonly string[]): string | null {

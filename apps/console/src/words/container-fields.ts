@@ -16,7 +16,7 @@ export const containerFieldWords = {
       none: 'Nothing at all; no role can be installed.',
     },
     addresses: 'Reachable addresses',
-    addressesHint: 'One per line: 203.0.113.0/24:8000 or 198.51.100.7:53/udp',
+    addressesHint: 'One per line: 203.0.113.0/24:8000, 198.51.100.7:53/udp or 203.0.113.9:*',
   },
   lifetime: {
     /** @param most what an empty field means; null: never */

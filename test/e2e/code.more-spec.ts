@@ -1,0 +1,194 @@
+import { Sandbox } from '@e2b/code-interpreter';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { TokenService } from '../../src/auth';
+import { PreviewServer } from '../../src/previews';
+import { buildCodeImage } from '../support/docker/every-day-image';
+import { RealDocker } from '../support/docker/real-docker';
+import { eventually } from '../support/eventually';
+import { Berth, type NewUser } from '../support/servers/berth';
+
+jest.setTimeout(15 * 60_000);
+
+const IMAGE = 'berth/code:test';
+
+const PLOT = `
+plt.bar(['a', 'b'], [1, 2])
+plt.show()
+pd.DataFrame({'a': [1, 2, 3]})`;
+
+describe('the image that runs code', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'code-'));
+  let berth: Berth;
+  let user: NewUser;
+  let sandbox: Sandbox;
+  let path: string;
+
+  beforeAll(async () => {
+    await buildCodeImage(IMAGE);
+    const images = join(folder, 'images.json');
+    const image = { name: 'code', reference: IMAGE, description: 'Test', default: true, pull: 'never' };
+    writeFileSync(images, JSON.stringify({ images: [image] }));
+    const environment = { IMAGES_FILE: images, PREVIEW_PORT: '0' };
+    berth = await Berth.start({ subject: 'code', environment });
+    user = await berth.user('enterprise');
+    const issued = { userId: user.id, name: 'e2b', scopes: ['read', 'write', 'exec'] as const, expiresAt: null };
+    const apiKey = (await berth.app.get(TokenService).issue({ ...issued, format: 'e2b' })).text;
+    const [apiUrl, sandboxUrl] = [`${berth.url}/e2b`, `${berth.url}/e2b`];
+    // Without a template: that of the SDK is this image.
+    sandbox = await Sandbox.create({ apiKey, apiUrl, sandboxUrl, envs: { FOO: 'bar' }, timeoutMs: 900_000 });
+    path = `/api/containers/${sandbox.sandboxId}/run-code`;
+  });
+  afterAll(async () => {
+    await berth.stop();
+    await new RealDocker().docker.getImage(IMAGE).remove({ force: true });
+    rmSync(folder, { recursive: true });
+  });
+
+  const run = (body: object) => user.api.call('POST', path, body);
+
+  describe("with E2B's SDK", () => {
+    it('runs Python, keeps its variables, and passes output on as it comes', async () => {
+      const seen: string[] = [];
+      const note = ({ line }: { line: string }): void => void seen.push(line);
+      const first = await sandbox.runCode('import sys\nx = 1\nprint("out")\nprint("err", file=sys.stderr)', {
+        onStdout: note,
+        onStderr: note,
+      });
+      expect([first.logs, seen.sort()]).toEqual([{ stdout: ['out\n'], stderr: ['err\n'] }, ['err\n', 'out\n']]);
+      const second = await sandbox.runCode('x += 1; x');
+      expect([second.text, second.executionCount]).toEqual(['2', Number(first.executionCount) + 1]);
+      const { error } = await sandbox.runCode('missing');
+      expect(error).toMatchObject({ name: 'NameError', value: "name 'missing' is not defined" });
+    });
+
+    it('shows pictures and the data of tables, with libraries that are there at once', async () => {
+      const { results, error } = await sandbox.runCode(PLOT, { timeoutMs: 120_000 });
+      expect(error).toBeUndefined();
+      expect(
+        Buffer.from(results[0]?.png ?? '', 'base64')
+          .subarray(1, 4)
+          .toString(),
+      ).toBe('PNG');
+      expect(results[1]).toMatchObject({ isMainResult: true, data: { a: [1, 2, 3] } });
+      expect(results[1]?.html).toContain('<table');
+      const numbers = await sandbox.runCode('import scipy.stats, PIL.Image; float(np.mean([1, 3]))');
+      expect(numbers.text).toBe('2.0');
+    });
+
+    it("has the sandbox's variables, and those of a run for that run alone", async () => {
+      const get = 'import os; os.environ.get("FOO"), os.environ.get("OWN")';
+      expect((await sandbox.runCode(get, { envs: { FOO: 'own', OWN: 'x' } })).text).toBe("('own', 'x')");
+      expect((await sandbox.runCode(get)).text).toBe("('bar', None)");
+      const js = { language: 'js' };
+      expect((await sandbox.runCode('process.env.FOO', { ...js, envs: { FOO: 'own' } })).text).toBe('own');
+      expect((await sandbox.runCode('process.env.FOO', js)).text).toBe('bar');
+      const { logs } = await sandbox.runCode('echo $FOO; pwd', { language: 'bash' });
+      expect(logs.stdout.join('')).toBe('bar\n/home/user\n');
+    });
+
+    it('runs JavaScript with await, imports and variables that stay', async () => {
+      const js = { language: 'javascript' };
+      await sandbox.runCode("import { basename } from 'node:path'\nconst name = basename('/a/b')", js);
+      expect((await sandbox.runCode('await Promise.resolve(name)', js)).text).toBe('b');
+      const shown = await sandbox.runCode('console.log("out"); console.error("err"); ({ a: [1] })', js);
+      expect([shown.logs, shown.text]).toEqual([{ stdout: ['out\n'], stderr: ['err\n'] }, '{ a: [ 1 ] }']);
+      const { error } = await sandbox.runCode('null.x', js);
+      expect(error?.name).toBe('TypeError');
+      const waiting = await run({ code: 'await new Promise(() => {})', language: 'javascript', timeout_ms: 500 });
+      expect(waiting.body).toMatchObject({ interrupted: 'timeout', restarted: false, running: false });
+      expect((await sandbox.runCode('name', js)).text).toBe('b');
+      const busy = await run({ code: 'for (;;) {}', language: 'javascript', timeout_ms: 500 });
+      expect(busy.body).toMatchObject({ interrupted: 'timeout', restarted: true, running: false });
+    });
+
+    it('keeps contexts apart, lists, restarts and removes them', async () => {
+      await sandbox.runCode('own = 1');
+      const context = await sandbox.createCodeContext({ cwd: '/tmp' });
+      expect(context).toMatchObject({ language: 'python', cwd: '/tmp' });
+      const languages = (await sandbox.listCodeContexts()).map(({ language }) => language);
+      expect(languages).toEqual(['python', 'javascript', 'bash', 'python']);
+      expect((await sandbox.runCode('own', { context })).error?.name).toBe('NameError');
+      expect((await sandbox.runCode('import os; y = 1; os.getcwd()', { context })).text).toBe('/tmp');
+      await sandbox.restartCodeContext(context);
+      expect((await sandbox.runCode('y', { context })).error?.name).toBe('NameError');
+      await sandbox.removeCodeContext(context);
+      expect(await sandbox.listCodeContexts()).toHaveLength(3);
+      await expect(sandbox.runCode('1', { context })).rejects.toThrow(/no context/);
+      await expect(sandbox.runCode('1', { language: 'ruby' })).rejects.toThrow(/no ruby: it runs python/);
+    });
+
+    it('interrupts code whose client has left, and the next code runs', async () => {
+      await expect(sandbox.runCode('import time; time.sleep(300)', { timeoutMs: 1_000 })).rejects.toThrow(/timed out/);
+      expect((await sandbox.runCode('own + 1', { timeoutMs: 20_000 })).text).toBe('2');
+    });
+
+    it('is reached below the preview domain too, and by nobody without a secret', async () => {
+      const target = { containerId: sandbox.sandboxId, port: 49_999 };
+      const { port, host } = new URL(berth.app.get(PreviewServer).originOf(target) ?? '');
+      const ask = (headers: Record<string, string>): Promise<Response> =>
+        fetch(`http://127.0.0.1:${port}/contexts`, { headers: { host, ...headers } });
+      const other = { 'e2b-traffic-access-token': '0'.repeat(64) };
+      const below = { 'e2b-sandbox-id': sandbox.sandboxId, 'e2b-sandbox-port': '49999' };
+      expect((await ask(other)).status).not.toBe(200);
+      for (const headers of [below, { ...below, ...other }]) {
+        expect((await fetch(`${berth.url}/e2b/contexts`, { headers })).status).toBe(401);
+      }
+    });
+  });
+
+  describe("by Berth's API", () => {
+    it('restarts a kernel that does not heed an interrupt, and says so', async () => {
+      const stubborn = 'import time\nwhile True:\n  try: time.sleep(60)\n  except BaseException: pass';
+      const { body } = await run({ code: stubborn, timeout_ms: 1_000, context: 'stubborn' });
+      expect(body).toMatchObject({ interrupted: 'timeout', restarted: true, exception: { name: 'KernelRestarted' } });
+      expect((await run({ code: '1 + 1', context: 'stubborn' })).body).toMatchObject({
+        results: [{ main: true, formats: { text: '2' } }],
+        restarted: false,
+      });
+    });
+
+    it('reports the death of a kernel with its last words', async () => {
+      const { body } = await run({ code: 'import os; os.write(2, b"last words"); os.abort()', context: 'dying' });
+      expect(body).toMatchObject({ restarted: true, exception: { name: 'KernelDied' } });
+      expect((body['exception'] as { value: string }).value).toMatch(/SIGABRT/);
+      expect((await run({ code: 'process.exit(3)', language: 'javascript' })).body).toMatchObject({
+        exception: { name: 'KernelDied', value: expect.stringContaining('exit code 3') },
+      });
+      expect((await run({ code: '2', context: 'dying' })).body).toMatchObject({
+        results: [{ formats: { text: '2' } }],
+      });
+    });
+
+    it('keeps the output of detached code, which is read from an offset', async () => {
+      const code = 'import time\nfor i in range(5):\n  print(i, flush=True)\n  time.sleep(0.2)';
+      const { body: begun } = await run({ code, detached: true });
+      expect(begun['running']).toBe(true);
+      const { body } = await user.api.call('GET', `${path}/${String(begun['execution'])}`);
+      expect(body).toMatchObject({ running: false, interrupted: null, stdout: '0\n1\n2\n3\n4\n' });
+      const rest = await user.api.call(
+        'GET',
+        `${path}/${String(begun['execution'])}?after=${String(Number(body['next']) - 1)}`,
+      );
+      expect(rest.body).toMatchObject({ running: false, stdout: '', next: body['next'] });
+    });
+
+    it('begins anew with restart, and serves again after a restart of the container', async () => {
+      await run({ code: 'own = 1', context: 'anew' });
+      const { body } = await run({ code: 'own', context: 'anew', restart: true });
+      expect(body).toMatchObject({ exception: { name: 'NameError' } });
+      await user.api.stop(sandbox.sandboxId);
+      await user.api.start(sandbox.sandboxId);
+      expect((await run({ code: '1 + 1' })).body).toMatchObject({ results: [{ formats: { text: '2' } }] });
+    });
+
+    it('is served again after its server has been killed', async () => {
+      const kill = { command: ['pkill', '-9', '-f', 'code/server.py'] };
+      await user.api.call('POST', `/api/containers/${sandbox.sandboxId}/exec`, kill);
+      await eventually(async () =>
+        expect((await run({ code: '1 + 2' })).body).toMatchObject({ results: [{ formats: { text: '3' } }] }),
+      );
+    });
+  });
+});
