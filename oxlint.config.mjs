@@ -356,7 +356,8 @@ export default defineConfig({
       files: ['packages/simulator/**/*.ts'],
       rules: { 'no-restricted-imports': ['error', { patterns: [OUTSIDE_PORT] }] },
     },
-    { files: ['src/**/*.ts'], rules: { 'berth/own-listener': 'error' } },
+    { files: ['src/**/*.ts'], rules: { 'berth/own-listener': 'error', 'berth/tagged-sql': 'error' } },
+    { files: ['src/{database,migrations}/*.ts'], rules: { 'berth/tagged-sql': 'off' } },
     { files: ['src/http/listeners.ts', 'src/**/*.spec.ts'], rules: { 'berth/own-listener': 'off' } },
     {
       files: ['**/*.mjs', '**/*.js', '**/*.jsx'],

@@ -29,6 +29,29 @@ const ownTransaction = {
   }),
 };
 
+/** Writes by TypeORM's builders, and SQL that is put together from strings: `sql` does both, safely. */
+const taggedSql = {
+  meta: { type: 'problem', docs: { description: 'SQL by sql`…` and Database.run(); query builders read' } },
+  create: (context) => ({
+    CallExpression(node) {
+      const method = name(node.callee);
+      const on = node.callee.object;
+      const isBuilt = on?.type === 'CallExpression' && name(on.callee) === 'createQueryBuilder';
+      if (isBuilt && /^(update|insert|delete|softDelete|restore)$/.test(method)) {
+        context.report({ node, message: 'write with sql`…` and Database.run(): query builders read' });
+      }
+      if (/^(query|sql)$/.test(method) && /^(manager|dataSource)$/.test(name(on))) {
+        context.report({ node, message: 'use sql`…` and Database.run(): text is not put together from strings' });
+      }
+    },
+    TaggedTemplateExpression({ tag }) {
+      if (/^(manager|dataSource)$/.test(name(tag.object)) && name(tag) === 'sql') {
+        context.report({ node: tag, message: 'use sql`…` and Database.run(): manager.sql converts no dates' });
+      }
+    },
+  }),
+};
+
 /** The literal that a chain of calls begins with: `[…]` of `[…].map(…).filter(…)`. */
 function literalOf(node) {
   if (node.type === 'ArrayExpression' || node.type === 'ObjectExpression') return node;
@@ -92,6 +115,7 @@ export default {
   rules: {
     'own-transaction': ownTransaction,
     'spread-literal': spreadLiteral,
+    'tagged-sql': taggedSql,
     'few-dependencies': fewDependencies,
     'own-listener': ownListener,
   },

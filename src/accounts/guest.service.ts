@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { MoreThan } from 'typeorm';
 import { TokenService, USUAL_SCOPES, UserEntity, UserService } from '../auth';
 import { type Config, CONFIG } from '../config';
-import { Database, isUniqueViolation } from '../database';
+import { Database, isUniqueViolation, sql } from '../database';
 import { DomainError } from '../errors';
 import { Clock } from '../scheduling';
 import { GUEST_TIER, TiersService } from '../tiers';
@@ -69,7 +69,7 @@ export class GuestService {
     const limit = this.config.GUEST_LIMIT;
     if (limit === 0) return;
     const { manager, isSqlite } = this.database;
-    if (!isSqlite) await manager.query('SELECT pg_advisory_xact_lock($1)', [GUEST_LOCK]);
+    if (!isSqlite) await this.database.run(sql`SELECT pg_advisory_xact_lock(${GUEST_LOCK})`);
     const current = await manager.countBy(UserEntity, { tier: GUEST_TIER, sessionExpiresAt: MoreThan(now) });
     if (current >= limit) throw new DomainError('guest_limit_reached', { fields: { current, limit } });
   }
@@ -78,16 +78,11 @@ export class GuestService {
   private async vacate(username: string, now: Date): Promise<void> {
     const holder = await this.users.byName(username);
     if (!holder) return;
-    const former = holder.username;
-    const { affected } = await this.database.manager
-      .createQueryBuilder()
-      .update(UserEntity)
-      .set({ username: `${former}~${holder.id.slice(0, 8)}` })
-      // The write repeats the check: two concurrent logins may both have read the name, and one of them finds it
-      // gone.
-      .where('id = :id AND username = :former AND tier = :tier', { id: holder.id, former, tier: GUEST_TIER })
-      .andWhere('session_expires_at <= :now', { now: this.database.timestamp(now) })
-      .execute();
+    const { id, username: former } = holder;
+    // The write repeats the check: two concurrent logins may both have read the name, and one of them finds it gone.
+    const { affected } = await this.database.run(sql`
+      UPDATE users SET username = ${`${former}~${id.slice(0, 8)}`}
+      WHERE id = ${id} AND username = ${former} AND tier = ${GUEST_TIER} AND session_expires_at <= ${now}`);
     if (affected !== 1) throw new DomainError('username_taken');
   }
 

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { type Config, CONFIG } from '../config';
-import { Database, Retention, RowWriter } from '../database';
+import { Database, Retention, sql } from '../database';
 import { Clock } from '../scheduling';
 import { AuditEntryEntity } from './audit-entry.entity';
 
@@ -41,14 +41,10 @@ export interface SystemAct {
 /** Writes audit entries, before and after each action. */
 @Injectable()
 export class AuditLog {
-  private readonly entries: RowWriter<AuditEntryEntity>;
-
   constructor(
-    database: Database,
+    private readonly database: Database,
     private readonly clock: Clock,
-  ) {
-    this.entries = new RowWriter(database, AuditEntryEntity);
-  }
+  ) {}
 
   /**
    * Writes the intent; the action must not run before this has succeeded.
@@ -57,7 +53,7 @@ export class AuditLog {
    */
   async begin(intent: AuditIntent): Promise<string> {
     const id = randomUUID();
-    await this.entries.insert({
+    await this.insert({
       id,
       at: this.clock.now(),
       outcome: 'pending',
@@ -71,7 +67,8 @@ export class AuditLog {
   }
 
   async finish(id: string, outcome: AuditOutcome): Promise<void> {
-    await this.entries.update({ ...outcome, finishedAt: this.clock.now() }, (parameter) => `id = ${parameter(id)}`);
+    const set = sql.set(AuditEntryEntity, { ...outcome, finishedAt: this.clock.now() });
+    await this.database.run(sql`UPDATE audit_entries SET ${set} WHERE id = ${id}`);
   }
 
   /** Writes an action of Berth itself. In a transaction, the entry is part of it, so both are committed or neither. */
@@ -84,7 +81,7 @@ export class AuditLog {
     outcome = 'ok',
   }: SystemAct): Promise<void> {
     const now = this.clock.now();
-    await this.entries.insert({
+    await this.insert({
       id: randomUUID(),
       at: now,
       finishedAt: now,
@@ -99,6 +96,10 @@ export class AuditLog {
       requestId: null,
       detail: null,
     });
+  }
+
+  private async insert(entry: AuditEntryEntity): Promise<void> {
+    await this.database.run(sql.insert(AuditEntryEntity, entry));
   }
 }
 

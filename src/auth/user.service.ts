@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { isUUID } from 'class-validator';
 import { randomUUID } from 'node:crypto';
 import { In, IsNull, Not, type SelectQueryBuilder } from 'typeorm';
-import { Database, likePattern, type PageRange } from '../database';
+import { Database, likePattern, type PageRange, sql } from '../database';
 import { DomainError, type FieldFault, invalidParameters } from '../errors';
 import { Clock } from '../scheduling';
 import { Signals } from '../signals';
@@ -106,14 +106,9 @@ export class UserService {
     const id = randomUUID();
     const now = this.clock.now();
     const sessionExpiresAt = this.tiers.sessionEnd(tier, now);
-    await this.database.manager
-      .createQueryBuilder()
-      .insert()
-      .into(UserEntity)
-      .values({ id, username, tier, eventSeq: 0, sessionExpiresAt, createdAt: now })
-      .orIgnore()
-      .updateEntity(false)
-      .execute();
+    const ends = { sessionExpiresAt, suspendedAt: null, deletedAt: null };
+    const row: UserEntity = { id, username, tier, eventSeq: 0, createdAt: now, ...ends };
+    await this.database.run(sql`${sql.insert(UserEntity, row)} ON CONFLICT DO NOTHING`);
     const user = await this.byName(username);
     if (!user) throw new Error(`user ${username} was renamed while looked for`);
     return { user, created: user.id === id };

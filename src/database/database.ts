@@ -19,6 +19,7 @@ import { entityReader } from './column-types';
 import { type Lookup, type LookupQuery, lookupSql, postgresLookup, sqliteLookup } from './lookup';
 import { lockPatience } from './postgres-sessions';
 import { gateQueries, QueryGate } from './query-gate';
+import type { Sql } from './sql';
 import { checkWrites } from './write-check';
 
 /** How long the outcome of {@link Database.checkWrites} is reused, in milliseconds. */
@@ -32,6 +33,14 @@ export interface PageRange {
   readonly limit: number;
   /** The last entry of the previous page. */
   readonly after?: { readonly createdAt: Date; readonly id: string } | undefined;
+}
+
+/** What a statement did. */
+interface Outcome<Row> {
+  /** The rows that it selected or returned, as the driver reads them. */
+  readonly rows: readonly Row[];
+  /** The number of rows that it selected or changed. */
+  readonly affected: number;
 }
 
 interface Transaction {
@@ -81,6 +90,24 @@ export class Database implements OnApplicationShutdown {
    */
   timestamp(time: Date): Date | string {
     return this.isSqlite ? (DateUtils.mixedDateToUtcDatetimeString(time) as string) : time;
+  }
+
+  /**
+   * Runs a statement, in the current transaction if there is one. This is the way to write on a condition, and to read
+   * on hot paths; other reads use {@link manager}.
+   *
+   * @throws QueryFailedError with the driver's error
+   */
+  async run<Row>(statement: Sql): Promise<Outcome<Row>> {
+    const { text, values } = statement.on(this.dataSource);
+    const ofTransaction = this.manager.queryRunner;
+    const runner = ofTransaction ?? this.dataSource.createQueryRunner();
+    try {
+      const { records, affected = records.length } = await runner.query(text, values, true);
+      return { rows: records as Row[], affected };
+    } finally {
+      if (runner !== ofTransaction) await runner.release();
+    }
   }
 
   /**

@@ -7,6 +7,6 @@ export type { Lookup } from './lookup';
 export { unbounded } from './postgres-sessions';
 export { ABSENT_FOR_MS, isAbsentSql, ProcessPresence } from './process-presence';
 export { Retention } from './retention';
-export { type Parameter, RowWriter } from './row-writer';
 export { SettingEntity } from './setting.entity';
+export { type Sql, sql, type SqlPatch } from './sql';
 export { TaskLead } from './task-lead';

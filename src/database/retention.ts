@@ -2,6 +2,7 @@ import { Logger, OnApplicationBootstrap, OnApplicationShutdown } from '@nestjs/c
 import type { EntityTarget, ObjectLiteral } from 'typeorm';
 import { Clock, Poll } from '../scheduling';
 import { Database } from './database';
+import { sql } from './sql';
 
 /** Maximum delay of a deletion after the row's retention period, in milliseconds. */
 const LONGEST_INTERVAL_MS = 600_000;
@@ -61,22 +62,17 @@ export class Retention implements OnApplicationBootstrap, OnApplicationShutdown 
 
   /** Deletes, in batches, all rows whose period started at `upTo` or earlier. @returns the number of deleted rows */
   async prune(upTo: Date): Promise<number> {
-    const { manager } = this.database;
-    const { entity, since } = this.kept;
-    const { tableName, primaryColumns } = manager.dataSource.getMetadata(entity);
-    const key = primaryColumns.map(({ databaseName }) => `"${databaseName}"`).join(', ');
+    const { tableName, primaryColumns } = this.database.manager.dataSource.getMetadata(this.kept.entity);
+    const table = sql.raw(tableName);
+    const since = sql.raw(this.kept.since);
+    const key = sql.raw(primaryColumns.map(({ databaseName }) => `"${databaseName}"`).join(', '));
     // Several processes may prune at once: none waits for rows that another is already deleting.
-    const lock = this.database.isSqlite ? '' : 'FOR UPDATE SKIP LOCKED';
-    const due = `SELECT ${key} FROM ${tableName} WHERE ${since} <= :upTo ORDER BY ${since} LIMIT :batch ${lock}`;
+    const lock = sql.by({ postgres: sql`FOR UPDATE SKIP LOCKED` });
+    const due = sql`SELECT ${key} FROM ${table} WHERE ${since} <= ${upTo} ORDER BY ${since} LIMIT ${BATCH} ${lock}`;
     for (let pruned = 0; ;) {
-      const { affected } = await manager
-        .createQueryBuilder()
-        .delete()
-        .from(entity)
-        .where(`(${key}) IN (${due})`, { upTo: this.database.timestamp(upTo), batch: BATCH })
-        .execute();
-      pruned += affected ?? 0;
-      if ((affected ?? 0) < BATCH) return pruned;
+      const { affected } = await this.database.run(sql`DELETE FROM ${table} WHERE (${key}) IN (${due})`);
+      pruned += affected;
+      if (affected < BATCH) return pruned;
     }
   }
 }

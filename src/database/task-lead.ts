@@ -1,5 +1,6 @@
 import type { Database } from './database';
 import { isAbsentSql, type ProcessPresence } from './process-presence';
+import { sql } from './sql';
 
 /**
  * The lead of a task that one process at a time does, of all that share the database. A setting names the process that
@@ -16,26 +17,25 @@ export class TaskLead {
   /** Takes the lead if no other present process has it. @returns whether this process has it */
   async take(): Promise<boolean> {
     if (this.database.isSqlite || (await this.isHeld())) return true;
-    const taken = await this.database.manager.query<unknown[]>(
-      `INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value
-       WHERE ${isAbsentSql('settings.value')} RETURNING 1`,
-      [this.key, this.presence.holder],
-    );
-    return taken.length === 1;
+    const { affected } = await this.database.run(sql`
+      INSERT INTO settings (key, value) VALUES (${this.key}, ${this.presence.holder})
+      ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE ${sql.raw(isAbsentSql('settings.value'))}`);
+    return affected === 1;
   }
 
   /** Leaves the task to another process, if this one has the lead. */
   async resign(): Promise<void> {
     if (this.database.isSqlite) return;
     const { key, presence } = this;
-    await this.database.manager.query('DELETE FROM settings WHERE key = $1 AND value = $2', [key, presence.holder]);
+    await this.database.run(sql`DELETE FROM settings WHERE key = ${key} AND value = ${presence.holder}`);
   }
 
-  /** @param lock keeps other processes from taking the lead during the transaction */
-  async isHeld(lock: '' | 'FOR UPDATE' = ''): Promise<boolean> {
+  /** @param how `locked` keeps other processes from taking the lead during the transaction */
+  async isHeld(how: 'locked' | 'now' = 'now'): Promise<boolean> {
     if (this.database.isSqlite) return true;
-    const sql = `SELECT value FROM settings WHERE key = $1 ${lock}`;
-    const [setting] = await this.database.manager.query<{ value: string }[]>(sql, [this.key]);
+    const lock = how === 'locked' ? sql`FOR UPDATE` : sql``;
+    const statement = sql`SELECT value FROM settings WHERE key = ${this.key} ${lock}`;
+    const [setting] = (await this.database.run<{ value: string }>(statement)).rows;
     return setting?.value === this.presence.holder;
   }
 }

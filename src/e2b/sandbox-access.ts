@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Principal } from '../auth';
 import { DeletedContainers } from '../containers';
-import { Database, type Lookup, readTime } from '../database';
+import { Database, type Lookup, readTime, sql } from '../database';
 import { DomainError } from '../errors';
 import { Clock, LruMap } from '../scheduling';
 import { Secrets } from '../secrets';
@@ -119,7 +119,7 @@ export class SandboxAccess {
     const sealedToken = this.secrets.seal(randomBytes(32).toString('hex'), placeOf(containerId));
     const row: E2bSandboxEntity = { ...USUAL, ...sandbox, sealedToken, createdAt: this.clock.now() };
     this.ports.delete(containerId);
-    await manager.createQueryBuilder().insert().into(E2bSandboxEntity).values(row).orIgnore().execute();
+    await this.database.run(sql`${sql.insert(E2bSandboxEntity, row)} ON CONFLICT DO NOTHING`);
     return (await manager.findOneBy(E2bSandboxEntity, { containerId })) ?? row;
   }
 

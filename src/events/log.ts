@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { Column, Entity, In, Index, PrimaryColumn } from 'typeorm';
 import { lockUser, UserEntity } from '../auth';
 import { type Config, CONFIG } from '../config';
-import { Database, Retention, RowWriter } from '../database';
+import { Database, Retention, type Sql, sql } from '../database';
 import { TIMESTAMP } from '../database/column-types';
 import { Clock } from '../scheduling';
 import { Signals } from '../signals';
@@ -36,14 +36,11 @@ type CommitListener = (userId: string, events: readonly BerthEvent[]) => void;
 @Injectable()
 export class EventLog {
   private readonly listeners: CommitListener[] = [];
-  private readonly rows: RowWriter<EventEntity>;
 
   constructor(
     private readonly database: Database,
     private readonly signals: Signals,
-  ) {
-    this.rows = new RowWriter(database, EventEntity);
-  }
+  ) {}
 
   /**
    * Writes events as part of the current transaction. The user's row stays locked until its end, so `seq` follows the
@@ -66,26 +63,21 @@ export class EventLog {
    * Like {@link append}, together with the change that the events report, in a single PostgreSQL statement. Call it
    * in {@link Database.runStatementLocking}. The user's row is locked before the change is made.
    *
-   * @param change inserts or updates at most one row; its condition, or that of a CTE in `before`, must include
-   *   {@link UNDISTURBED}
-   * @returns the columns that `sql` returns; null if no row was changed: then no event is written
+   * @param ctes end with `changed`, which inserts or updates at most one row; its condition, or that of another one,
+   *   must include {@link UNDISTURBED}
+   * @returns the columns that `changed` returns; null if no row was changed: then no event is written
    */
   async appendWith(
     { userId, drafts }: { userId: string; drafts: readonly EventDraft[] },
-    { before = [], sql, parameters }: EventfulChange,
+    ctes: Sql,
   ): Promise<Readonly<Record<string, unknown>> | null> {
-    const next = parameters.length + 1;
-    const ctes = [
-      `owner AS (SELECT id, event_seq FROM users WHERE id = $${String(next)} FOR UPDATE)`,
-      ...before,
-      `changed AS (${sql})`,
-      ...numberingCtes(next, 'changed'),
-    ];
-    const together = `WITH ${ctes.join(', ')} SELECT last, at, changed.* FROM numbered, changed`;
     const events: BerthEvent[] = [];
     this.database.afterCommit(() => this.announce(userId, events));
-    const values = [...parameters, ...draftParameters(userId, drafts)];
-    const [written] = await this.database.manager.query<(Written & Record<string, unknown>)[]>(together, values);
+    const { rows } = await this.database.run<Written & Record<string, unknown>>(sql`
+      WITH owner AS (SELECT id, event_seq FROM users WHERE id = ${userId} FOR UPDATE),
+      ${ctes}, ${numberingCtes(userId, drafts, sql`FROM changed`)}
+      SELECT last, at, changed.* FROM numbered, changed`);
+    const [written] = rows;
     if (!written) return null;
     const { last, at, ...changed } = written;
     events.push(...numberedEvents(drafts, { last, at }));
@@ -127,11 +119,11 @@ export class EventLog {
 
   /** Those of the given users (id → known `seq`) who have newer events. PostgreSQL only. */
   async seqsAhead(known: ReadonlyMap<string, number>): Promise<{ userId: string; seq: number }[]> {
-    return this.database.manager.query(
-      `SELECT users.id AS "userId", users.event_seq AS seq
-       FROM unnest($1::varchar[], $2::int[]) AS known(id, seq) JOIN users USING (id) WHERE users.event_seq > known.seq`,
-      [[...known.keys()], [...known.values()]],
-    );
+    const { rows } = await this.database.run<{ userId: string; seq: number }>(sql`
+      SELECT users.id AS "userId", users.event_seq AS seq
+      FROM unnest(${[...known.keys()]}::varchar[], ${[...known.values()]}::int[]) AS known(id, seq)
+      JOIN users USING (id) WHERE users.event_seq > known.seq`);
+    return [...rows];
   }
 
   /** Calls `listener` after every commit of events in this process. It must not throw. */
@@ -140,22 +132,25 @@ export class EventLog {
   }
 
   private async writeSqlite(userId: string, drafts: readonly EventDraft[]): Promise<Written> {
-    const { manager } = this.database;
-    const numbering = 'UPDATE users SET event_seq = event_seq + ? WHERE id = ? RETURNING event_seq AS last';
-    const [numbered] = await manager.query<{ last: number }[]>(numbering, [drafts.length, userId]);
+    const { rows } = await this.database.run<{ last: number }>(sql`
+      UPDATE users SET event_seq = event_seq + ${drafts.length} WHERE id = ${userId} RETURNING event_seq AS last`);
+    const [numbered] = rows;
     if (!numbered) throw unknownUser(userId);
     const { last } = numbered;
     const at = new Date();
     const first = last - drafts.length + 1;
     for (const [index, { type, data }] of drafts.entries()) {
-      await this.rows.insert({ userId, seq: first + index, type, data: { ...data }, createdAt: at });
+      const event: EventEntity = { userId, seq: first + index, type, data: { ...data }, createdAt: at };
+      await this.database.run(sql.insert(EventEntity, event));
     }
     return { last, at };
   }
 
   /** One round trip. The time is read after the user's row is locked, so that times follow the order of `seq`. */
   private async writePostgres(userId: string, drafts: readonly EventDraft[]): Promise<Written> {
-    const [written] = await this.database.manager.query<Written[]>(WRITE_EVENTS, draftParameters(userId, drafts));
+    const { rows } = await this.database.run<Written>(sql`
+      WITH ${numberingCtes(userId, drafts)} SELECT last, at FROM numbered`);
+    const [written] = rows;
     if (!written) throw unknownUser(userId);
     return written;
   }
@@ -174,48 +169,31 @@ interface Written {
   readonly at: Date;
 }
 
-/** A change as a PostgreSQL statement, and the CTEs that it reads. */
-interface EventfulChange {
-  readonly before?: readonly string[];
-  readonly sql: string;
-  readonly parameters: readonly unknown[];
-}
-
 /**
  * A condition evaluated after the user's row is locked: no event of the user was written since the statement began. A
  * statement reads the database as of its start, before it waited for the lock; if this condition holds, the data that
  * it read is still current.
  */
-export const UNDISTURBED =
-  'EXISTS (SELECT FROM owner INNER JOIN users AS seen USING (id) WHERE seen.event_seq = owner.event_seq)';
+export const UNDISTURBED = sql`
+  EXISTS (SELECT FROM owner INNER JOIN users AS seen USING (id) WHERE seen.event_seq = owner.event_seq)`;
 
 /**
  * CTEs that number and write events. Times are truncated to milliseconds, the precision of every reader.
  *
- * @param first the number of the first of {@link draftParameters}
- * @param from a CTE; if it has no row, nothing is written
+ * @param from if it has no row, nothing is written
  */
-function numberingCtes(first: number, from?: string): string[] {
-  const [userId, count, types, data] = [first, first + 1, first + 2, first + 3].map((number) => `$${String(number)}`);
-  const source = from === undefined ? '' : ` FROM ${from}`;
-  return [
-    `numbered AS (
-      UPDATE users SET event_seq = event_seq + ${count}::int${source} WHERE users.id = ${userId}
-      RETURNING event_seq AS last, date_trunc('milliseconds', clock_timestamp()) AS at
-    )`,
-    `written AS (
+function numberingCtes(userId: string, drafts: readonly EventDraft[], from = sql``): Sql {
+  const types = drafts.map(({ type }) => type);
+  const data = drafts.map((draft) => JSON.stringify(draft.data));
+  return sql`numbered AS (
+      UPDATE users SET event_seq = event_seq + ${drafts.length}::int ${from} WHERE users.id = ${userId}
+      RETURNING users.id AS owner_id, event_seq AS last, date_trunc('milliseconds', clock_timestamp()) AS at
+    ), written AS (
       INSERT INTO events (user_id, seq, type, data, created_at)
-      SELECT ${userId}, last - ${count}::int + position, type, data, at
+      SELECT owner_id, last - ${drafts.length}::int + position, type, data, at
       FROM numbered, unnest(${types}::varchar[], ${data}::text[]) WITH ORDINALITY AS draft(type, data, position)
-    )`,
-  ];
+    )`;
 }
-
-function draftParameters(userId: string, drafts: readonly EventDraft[]): unknown[] {
-  return [userId, drafts.length, drafts.map(({ type }) => type), drafts.map(({ data }) => JSON.stringify(data))];
-}
-
-const WRITE_EVENTS = `WITH ${numberingCtes(1).join(', ')} SELECT last, at FROM numbered`;
 
 function numberedEvents(drafts: readonly EventDraft[], { last, at }: Written): BerthEvent[] {
   const first = last - drafts.length + 1;

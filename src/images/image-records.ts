@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { Database } from '../database';
+import { Database, sql } from '../database';
 import { TIMESTAMP } from '../database/column-types';
 import { Clock } from '../scheduling';
 
@@ -120,8 +120,9 @@ export class ImageRecords {
     for (let from = 0; from < records.length; from += BATCH) {
       const keys = records
         .slice(from, from + BATCH)
-        .map(({ engineId, reference, imageId }) => ({ engineId, reference, imageId }));
-      await this.database.manager.createQueryBuilder().update(ImageEntity).set({ usedAt }).where(keys).execute();
+        .map((key) => sql`(${sql.list([key.engineId, key.reference, key.imageId])})`);
+      await this.database.run(sql`
+        UPDATE images SET used_at = ${usedAt} WHERE (docker_id, reference, image_id) IN (VALUES ${sql.list(keys)})`);
     }
   }
 
@@ -130,6 +131,6 @@ export class ImageRecords {
   }
 
   private async insertIfAbsent(record: ImageRecord): Promise<void> {
-    await this.database.manager.createQueryBuilder().insert().into(ImageEntity).values(record).orIgnore().execute();
+    await this.database.run(sql`${sql.insert(ImageEntity, record)} ON CONFLICT DO NOTHING`);
   }
 }

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { SelectQueryBuilder } from 'typeorm';
-import { Database, isUniqueViolation, RowWriter } from '../database';
+import { Database, isUniqueViolation } from '../database';
 import { familiarRepository, parseImageReference } from '../engine';
 import { IMAGE_NAME } from './load-images';
 import { permits, TemplateEntity, type TemplateRow } from './template.entity';
@@ -14,11 +14,7 @@ interface Written {
 /** The templates of containers; the sole writer of their rows. */
 @Injectable()
 export class TemplateRepository {
-  private readonly rows: RowWriter<TemplateEntity>;
-
-  constructor(private readonly database: Database) {
-    this.rows = new RowWriter(database, TemplateEntity);
-  }
+  constructor(private readonly database: Database) {}
 
   /** @returns null if there is no template of this name, and for text that can be none */
   async find(name: string): Promise<TemplateRow | null> {
@@ -64,8 +60,9 @@ export class TemplateRepository {
       this.database.runInTxLocking(lockOf(row), async () => {
         const replaced = await this.lock(row.name);
         const written = replaced === null ? row : { ...row, createdAt: replaced.createdAt };
-        if (replaced === null) await this.rows.insert(written);
-        else await this.rows.update(written, (parameter) => `name = ${parameter(row.name)}`);
+        const { manager } = this.database;
+        if (replaced === null) await manager.insert(TemplateEntity, written);
+        else await manager.update(TemplateEntity, { name: row.name }, written);
         await more(replaced);
         return { written, replaced };
       });
@@ -84,7 +81,7 @@ export class TemplateRepository {
     return this.database.runInTxLocking(lockOf({ name }), async () => {
       const found = await this.lock(name);
       if (found === null) return null;
-      await this.rows.delete((parameter) => `name = ${parameter(name)}`);
+      await this.database.manager.delete(TemplateEntity, { name });
       await more(found);
       return found;
     });

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { readFileSync } from 'node:fs';
 import { type ParsedKey, utils } from 'ssh2';
 import { CONFIG, type Config, ConfigError } from '../config';
-import { Database } from '../database';
+import { Database, sql } from '../database';
 import { Clock } from '../scheduling';
 import { Secrets } from '../secrets';
 import { fingerprintOf, KEY_TYPES, newKeyPair } from './public-key';
@@ -49,7 +49,7 @@ export class HostKeys {
     const privateKey = this.secrets.seal(newKeyPair().private, PLACE);
     const created = { type: TYPE, privateKey, createdAt: this.clock.now() };
     // Two processes may start at once on a new database: the first insert wins, and both read its key.
-    await manager.createQueryBuilder().insert().into(SshHostKeyEntity).values(created).orIgnore().execute();
+    await this.database.run(sql`${sql.insert(SshHostKeyEntity, created)} ON CONFLICT DO NOTHING`);
     return this.opened(await manager.findOneByOrFail(SshHostKeyEntity, { type: TYPE }));
   }
 

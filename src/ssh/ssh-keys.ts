@@ -1,8 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { isUUID } from 'class-validator';
+import { In } from 'typeorm';
 import { grantedEnd, grantedScopes, type Principal, TokenRequests, TokenService } from '../auth';
 import { CONFIG, type Config } from '../config';
-import { Database, isUniqueViolation, type Lookup, Retention } from '../database';
+import { Database, isUniqueViolation, type Lookup, Retention, sql } from '../database';
 import { DomainError, invalidParameters } from '../errors';
 import { Clock } from '../scheduling';
 import { fingerprintOf, isSameKey, parsePublicKey } from './public-key';
@@ -134,13 +135,10 @@ export class SshKeys {
   /** Records that a user has logged in with the key. */
   async noteUse(id: string): Promise<void> {
     const now = this.clock.now();
-    const noted = this.database.timestamp(new Date(now.getTime() - USE_NOTED_EVERY_MS));
-    await this.database.manager
-      .createQueryBuilder()
-      .update(SshKeyEntity)
-      .set({ lastUsedAt: now })
-      .where('id = :id AND (last_used_at IS NULL OR last_used_at < :noted)', { id, noted })
-      .execute();
+    const noted = new Date(now.getTime() - USE_NOTED_EVERY_MS);
+    await this.database.run(sql`
+      UPDATE ssh_keys SET last_used_at = ${now}
+      WHERE id = ${id} AND (last_used_at IS NULL OR last_used_at < ${noted})`);
   }
 
   /** Deletes the user's keys that have ended otherwise than by {@link remove}, and such a key of another user. */
@@ -153,13 +151,13 @@ export class SshKeys {
     fingerprint: string;
     now: Date;
   }): Promise<void> {
-    await this.database.manager
-      .createQueryBuilder()
-      .delete()
-      .from(SshKeyEntity)
-      .where('(user_id = :userId OR fingerprint = :fingerprint)', { userId, fingerprint })
+    const { manager } = this.database;
+    const dead = await manager
+      .createQueryBuilder(SshKeyEntity, 'ssh_keys')
+      .where('(ssh_keys.userId = :userId OR ssh_keys.fingerprint = :fingerprint)', { userId, fingerprint })
       .andWhere(`NOT ${IS_LIVE}`, { now: this.database.timestamp(now) })
-      .execute();
+      .getMany();
+    await manager.delete(SshKeyEntity, { id: In(dead.map(({ id }) => id)) });
   }
 }
 

@@ -1,6 +1,6 @@
 import { Injectable, OnApplicationBootstrap } from '@nestjs/common';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { Database, Retention } from '../database';
+import { Database, Retention, sql } from '../database';
 import { TIMESTAMP } from '../database/column-types';
 import { Clock } from '../scheduling';
 import {
@@ -72,12 +72,9 @@ export class UsageLedger implements OnApplicationBootstrap {
    * upgrade.
    */
   async onApplicationBootstrap(): Promise<void> {
-    await this.database.manager
-      .createQueryBuilder()
-      .update('containers')
-      .set({ meteredSince: this.clock.now(), revision: () => 'revision + 1' })
-      .where("status = 'running' AND deleted_at IS NULL AND operation IS NULL AND metered_since IS NULL")
-      .execute();
+    await this.database.run(sql`
+      UPDATE containers SET metered_since = ${this.clock.now()}, revision = revision + 1
+      WHERE status = 'running' AND deleted_at IS NULL AND operation IS NULL AND metered_since IS NULL`);
   }
 
   /**
@@ -110,13 +107,13 @@ export class UsageLedger implements OnApplicationBootstrap {
   }
 
   private async add(userId: string, used: readonly DayUse[]): Promise<void> {
-    const { manager } = this.database;
-    const parameters: unknown[] = [];
-    const parameter = (value: string | Date): string => {
-      const given = value instanceof Date ? this.database.timestamp(value) : value;
-      return manager.dataSource.driver.createParameter('value', parameters.push(given) - 1);
-    };
-    await manager.query(additionSql(valuesSql(userId, used, parameter)), parameters);
+    const rows = used.map(({ day, runningMs, memoryMbMs, cpuSharesMs, diskMbMs, snapshotMbMs, previewBytes }) => {
+      const amounts = [runningMs, memoryMbMs, cpuSharesMs, diskMbMs, snapshotMbMs, previewBytes];
+      return sql`(${userId}, ${day}, ${sql.list(amounts)})`;
+    });
+    await this.database.run(sql`
+      INSERT INTO daily_usage (user_id, day, ${sql.raw(AMOUNTS.join(', '))}) VALUES ${sql.list(rows)}
+      ON CONFLICT (user_id, day) DO UPDATE SET ${sql.raw(SUMS.join(', '))}`);
   }
 }
 
@@ -127,21 +124,7 @@ function batchesOf(used: readonly DayUse[]): (readonly DayUse[])[] {
 }
 
 const AMOUNTS = ['running_ms', 'memory_mb_ms', 'cpu_shares_ms', 'disk_mb_ms', 'snapshot_mb_ms', 'preview_bytes'];
-
-function valuesSql(userId: string, used: readonly DayUse[], parameter: (value: string | Date) => string): string {
-  const rows = used.map(({ day, runningMs, memoryMbMs, cpuSharesMs, diskMbMs, snapshotMbMs, previewBytes }) => {
-    const key = [parameter(userId), parameter(day)];
-    return `(${[...key, runningMs, memoryMbMs, cpuSharesMs, diskMbMs, snapshotMbMs, previewBytes].join(', ')})`;
-  });
-  return `VALUES ${rows.join(', ')}`;
-}
-
-/** @param rows the use to add, in the order of the columns */
-function additionSql(rows: string): string {
-  const sums = AMOUNTS.map((amount) => `${amount} = daily_usage.${amount} + excluded.${amount}`);
-  return `INSERT INTO daily_usage (user_id, day, ${AMOUNTS.join(', ')}) ${rows}
-    ON CONFLICT (user_id, day) DO UPDATE SET ${sums.join(', ')}`;
-}
+const SUMS = AMOUNTS.map((amount) => `${amount} = daily_usage.${amount} + excluded.${amount}`);
 
 /** Deletes usage after {@link KEPT_DAYS} days; that of deleted users is kept as long. */
 @Injectable()

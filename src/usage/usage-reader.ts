@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { Database, type PageRange, readTime } from '../database';
+import { Database, type PageRange, readTime, sql } from '../database';
 import { invalidParameters } from '../errors';
 import { type Page, readPage } from '../http';
 import { Clock } from '../scheduling';
@@ -81,12 +81,11 @@ export class UsageReader {
 
   /** The first day with any use, as its midnight; `Infinity` if there is none. */
   private async earliest(): Promise<number> {
-    const [row] = await this.database.manager.query<{ since: unknown }[]>(
-      `SELECT MIN(since) AS since FROM
-         (SELECT MIN(day) AS since FROM daily_usage UNION ALL SELECT MIN(metered_since) FROM containers
-          UNION ALL SELECT MIN(metered_since) FROM snapshots) AS known`,
-    );
-    const since = readTime(row?.since);
+    const { rows } = await this.database.run<{ since: unknown }>(sql`
+      SELECT MIN(since) AS since FROM
+        (SELECT MIN(day) AS since FROM daily_usage UNION ALL SELECT MIN(metered_since) FROM containers
+         UNION ALL SELECT MIN(metered_since) FROM snapshots) AS known`);
+    const since = readTime(rows[0]?.since);
     return since === null ? Infinity : midnight(since.getTime());
   }
 

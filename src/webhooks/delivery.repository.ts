@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { createHash, randomUUID } from 'node:crypto';
 import type { SelectQueryBuilder } from 'typeorm';
 import { type Config, CONFIG } from '../config';
-import { Database, type PageRange, ProcessPresence, readTime, Retention, RowWriter } from '../database';
+import { Database, type PageRange, ProcessPresence, readTime, Retention, type Sql, sql } from '../database';
 import { type BerthEvent, EventLog, subjectOf } from '../events';
 import { Clock } from '../scheduling';
 import { type DeliveryRow, type DeliveryStatus, WebhookDeliveryEntity, type WebhookRow } from './webhook.entity';
@@ -46,16 +46,12 @@ export interface Backlog {
  */
 @Injectable()
 export class DeliveryRepository {
-  private readonly rows: RowWriter<WebhookDeliveryEntity>;
-
   constructor(
     private readonly database: Database,
     private readonly eventLog: EventLog,
     private readonly presence: ProcessPresence,
     private readonly clock: Clock,
-  ) {
-    this.rows = new RowWriter(database, WebhookDeliveryEntity);
-  }
+  ) {}
 
   /**
    * The users with news for the webhooks that this process delivers.
@@ -64,18 +60,15 @@ export class DeliveryRepository {
    */
   async behind(userIds?: readonly string[]): Promise<Behind[]> {
     if (userIds?.length === 0) return [];
-    const behind = (users: string): string =>
-      `SELECT w.id AS "webhookId", u.id AS "userId", COALESCE(c.seq, 0) AS seq, u.event_seq AS present
-        FROM webhooks w ${users} LEFT JOIN webhook_cursors c ON c.webhook_id = w.id AND c.user_id = u.id
-        WHERE w.status = 'active' AND u.event_seq > COALESCE(c.seq, 0) AND w.holder =`;
-    const own = () => behind('JOIN users u ON NOT w.for_all_users AND u.id = w.user_id');
-    const all = () => behind('JOIN users u ON w.for_all_users');
-    const { holder } = this.presence;
-    const { manager } = this.database;
-    if (!userIds) return manager.sql<Behind[]>`${own} ${holder} UNION ALL ${all} ${holder}`;
-    const some = () => [...userIds];
-    return manager.sql<Behind[]>`
-      ${own} ${holder} AND u.id IN (${some}) UNION ALL ${all} ${holder} AND u.id IN (${some})`;
+    const some = userIds ? sql`AND u.id IN (${sql.list(userIds)})` : sql``;
+    const behind = (isOf: Sql): Sql => sql`
+      SELECT w.id AS "webhookId", u.id AS "userId", COALESCE(c.seq, 0) AS seq, u.event_seq AS present
+      FROM webhooks w JOIN users u ON ${isOf}
+      LEFT JOIN webhook_cursors c ON c.webhook_id = w.id AND c.user_id = u.id
+      WHERE w.status = 'active' AND u.event_seq > COALESCE(c.seq, 0) AND w.holder = ${this.presence.holder} ${some}`;
+    const { rows } = await this.database.run<Behind>(sql`
+      ${behind(sql`NOT w.for_all_users AND u.id = w.user_id`)} UNION ALL ${behind(sql`w.for_all_users`)}`);
+    return [...rows];
   }
 
   /**
@@ -119,28 +112,25 @@ export class DeliveryRepository {
   async settle({ id, webhookId }: DeliveryRow, outcome: DeliveryOutcome): Promise<boolean> {
     const settledAt = outcome.status === undefined ? undefined : this.clock.now();
     const set = settledAt ? { ...outcome, settledAt, nextTryAt: null } : outcome;
-    const changed = await this.rows.update(set, (parameter) => {
-      // In the order of the text, which is that of SQLite's parameters.
-      const isPending = `id = ${parameter(id)} AND status = 'pending'`;
-      return `${isPending} AND EXISTS (SELECT 1 FROM webhooks w WHERE w.id = ${parameter(webhookId)}
-        AND w.holder = ${parameter(this.presence.holder)})`;
-    });
-    return changed === 1;
+    const { affected } = await this.database.run(sql`
+      UPDATE webhook_deliveries SET ${sql.set(WebhookDeliveryEntity, set)} WHERE id = ${id} AND status = 'pending'
+      AND EXISTS (SELECT 1 FROM webhooks w WHERE w.id = ${webhookId} AND w.holder = ${this.presence.holder})`);
+    return affected === 1;
   }
 
   /** Inserts a delivery that is over, such as a test. */
   async insert(row: DeliveryRow): Promise<void> {
-    await this.rows.insert(row);
+    await this.database.manager.insert(WebhookDeliveryEntity, row);
   }
 
   /** Writes the outcome of an attempt that a user asked for. */
   async record({ id }: DeliveryRow, outcome: DeliveryOutcome): Promise<void> {
-    await this.rows.update(outcome, (parameter) => `id = ${parameter(id)}`);
+    await this.database.manager.update(WebhookDeliveryEntity, { id }, outcome);
   }
 
   /** Makes a pending delivery due now. */
   async makeDue({ id }: DeliveryRow): Promise<void> {
-    await this.rows.update({ nextTryAt: null }, (parameter) => `id = ${parameter(id)} AND status = 'pending'`);
+    await this.database.manager.update(WebhookDeliveryEntity, { id, status: 'pending' }, { nextTryAt: null });
   }
 
   /** @returns null if the webhook has no such delivery */
@@ -203,13 +193,12 @@ export class DeliveryRepository {
     { from, to }: { from: number; to: number },
   ): Promise<boolean> {
     const { holder } = this.presence;
-    const lock = (): string => (this.database.isSqlite ? '' : 'FOR SHARE');
-    const moved = await this.database.manager.sql<unknown[]>`
+    const lock = sql.by({ postgres: sql`FOR SHARE` });
+    const { affected } = await this.database.run(sql`
       INSERT INTO webhook_cursors (webhook_id, user_id, seq)
         SELECT id, ${userId}, ${to} FROM webhooks WHERE id = ${webhookId} AND holder = ${holder} ${lock}
-        ON CONFLICT (webhook_id, user_id) DO UPDATE SET seq = excluded.seq WHERE webhook_cursors.seq = ${from}
-        RETURNING 1`;
-    return moved.length === 1;
+        ON CONFLICT (webhook_id, user_id) DO UPDATE SET seq = excluded.seq WHERE webhook_cursors.seq = ${from}`);
+    return affected === 1;
   }
 
   /** Tells in the list of deliveries that events were pruned before they were delivered. */

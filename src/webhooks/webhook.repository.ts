@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { SelectQueryBuilder } from 'typeorm';
 import { AuditLog } from '../audit';
-import { Database, isAbsentSql, type PageRange, ProcessPresence, RowWriter } from '../database';
+import { Database, isAbsentSql, type PageRange, ProcessPresence, sql } from '../database';
 import { EventLog } from '../events';
 import { Clock } from '../scheduling';
 import { Signals } from '../signals';
@@ -36,8 +36,6 @@ const IS_WANTED = `w.status = 'active'
 /** The only writer of webhooks. */
 @Injectable()
 export class WebhookRepository {
-  private readonly rows: RowWriter<WebhookEntity>;
-
   constructor(
     private readonly database: Database,
     private readonly eventLog: EventLog,
@@ -45,9 +43,7 @@ export class WebhookRepository {
     private readonly presence: ProcessPresence,
     private readonly signals: Signals,
     private readonly clock: Clock,
-  ) {
-    this.rows = new RowWriter(database, WebhookEntity);
-  }
+  ) {}
 
   /** @returns null if there is none */
   find(id: string): Promise<WebhookRow | null> {
@@ -71,11 +67,11 @@ export class WebhookRepository {
    * owner's row. A user without a cursor came later, so all of that user's events are sent.
    */
   async insert(row: WebhookRow): Promise<void> {
-    await this.rows.insert(row);
-    await this.database.manager.sql`
+    await this.database.manager.insert(WebhookEntity, row);
+    await this.database.run(sql`
       INSERT INTO webhook_cursors (webhook_id, user_id, seq)
         SELECT w.id, u.id, u.event_seq FROM webhooks w JOIN users u ON w.for_all_users OR u.id = w.user_id
-        WHERE w.id = ${row.id}`;
+        WHERE w.id = ${row.id}`);
     this.announce(row.id);
   }
 
@@ -129,9 +125,10 @@ export class WebhookRepository {
    */
   async delete(webhook: WebhookRow): Promise<boolean> {
     const deleted = await this.locking(webhook, async ({ id }) => {
-      await this.rows.delete((parameter) => `id = ${parameter(id)}`);
-      await this.database.manager.delete(WebhookCursorEntity, { webhookId: id });
-      await this.database.manager.delete(WebhookDeliveryEntity, { webhookId: id, status: 'pending' });
+      const { manager } = this.database;
+      await manager.delete(WebhookEntity, { id });
+      await manager.delete(WebhookCursorEntity, { webhookId: id });
+      await manager.delete(WebhookDeliveryEntity, { webhookId: id, status: 'pending' });
       this.announce(id);
       return true;
     });
@@ -155,11 +152,11 @@ export class WebhookRepository {
       : `(w.holder IS NULL OR ${isAbsentSql('w.holder')})`;
     const { holder } = this.presence;
     const free = await this.query().where(`${IS_WANTED} AND ${isFree}`, { holder }).limit(TAKEN_AT_ONCE).getMany();
+    const isStillFree = sql.by({
+      postgres: sql`AND (holder IS NULL OR ${sql.raw(isAbsentSql('holder'))})`,
+    });
     for (const { id } of free) {
-      await this.rows.update({ holder }, (parameter) => {
-        const isStillFree = this.database.isSqlite ? '1 = 1' : `(holder IS NULL OR ${isAbsentSql('holder')})`;
-        return `id = ${parameter(id)} AND ${isStillFree}`;
-      });
+      await this.database.run(sql`UPDATE webhooks SET holder = ${holder} WHERE id = ${id} ${isStillFree}`);
     }
     return free.length === TAKEN_AT_ONCE;
   }
@@ -172,7 +169,7 @@ export class WebhookRepository {
   /** Lets other processes take over this process's webhooks. */
   async release(): Promise<void> {
     const { holder } = this.presence;
-    await this.rows.update({ holder: null }, (parameter) => `holder = ${parameter(holder)}`);
+    await this.database.manager.update(WebhookEntity, { holder }, { holder: null });
   }
 
   /** The number of webhooks by status, for metrics. */
@@ -197,7 +194,7 @@ export class WebhookRepository {
 
   private async write(row: WebhookRow, change: Partial<WebhookRow>): Promise<WebhookRow> {
     const set = { ...change, revision: row.revision + 1, updatedAt: this.clock.now() };
-    await this.rows.update(set, (parameter) => `id = ${parameter(row.id)}`);
+    await this.database.manager.update(WebhookEntity, { id: row.id }, set);
     this.announce(row.id);
     return { ...row, ...set };
   }

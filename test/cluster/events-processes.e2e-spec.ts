@@ -1,5 +1,6 @@
 import { EventEmitter, once } from 'node:events';
 import { TokenService } from '../../src/auth';
+import { sql } from '../../src/database';
 import { UNDISTURBED } from '../../src/events';
 import { LocalSignals, SignalMap, SignalType, Signals } from '../../src/signals';
 import { SocketClient } from '../support/clients/socket-client';
@@ -77,9 +78,9 @@ describe('events of several processes', () => {
   it('must undo what a statement read of their user before they were written, though it waited for them', async () => {
     const [one, two] = await start([]);
     const userId = await one.newUser();
-    const change = { sql: `SELECT 1 WHERE ${UNDISTURBED}`, parameters: [] };
+    const changed = sql`changed AS (SELECT 1 WHERE ${UNDISTURBED})`;
     const write = async (): Promise<boolean> =>
-      (await one.log.appendWith({ userId, drafts: [draft('statement')] }, change)) !== null;
+      (await one.log.appendWith({ userId, drafts: [draft('statement')] }, changed)) !== null;
     const waits = async (): Promise<void> => {
       const locks = 'SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = $1';
       expect(await two.database.manager.query<object[]>(locks, ['Lock'])).toHaveLength(1);

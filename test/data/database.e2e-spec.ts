@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../ormconfig';
-import { connect, Database, type Lookup, ProcessPresence, SettingEntity } from '../../src/database';
+import { connect, Database, type Lookup, ProcessPresence, SettingEntity, sql } from '../../src/database';
 import { openEmptyTestDatabase, openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 describe('the schema', () => {
@@ -66,6 +66,56 @@ describe('the presence of processes', () => {
     for (const presence of [own, other]) await presence?.onApplicationShutdown();
     await Promise.all(sources.map((source) => source.destroy()));
     await test.drop();
+  });
+});
+
+describe('a statement of tagged SQL', () => {
+  let test: TestDatabase;
+  let dataSource: DataSource;
+  let database: Database;
+
+  beforeAll(async () => {
+    test = await openTestDatabase();
+    dataSource = await connect(dataSourceOptions(test.url));
+    database = new Database(dataSource);
+  });
+
+  afterAll(async () => {
+    database.onApplicationShutdown();
+    await dataSource.destroy();
+    await test.drop();
+  });
+
+  it('keeps hostile values, and says on both databases what it has returned and changed', async () => {
+    const hostile = ["'; DELETE FROM settings; --", '$1 ? :key', '\\', '\u{1f600}', ''];
+    for (const value of hostile) {
+      const insert = sql`${sql.insert(SettingEntity, { key: value, value })} ON CONFLICT DO NOTHING`;
+      expect(await database.run(insert)).toEqual({ rows: [], affected: 1 });
+      expect(await database.run(insert)).toEqual({ rows: [], affected: 0 });
+    }
+    const all = sql`SELECT key FROM settings WHERE key IN (${sql.list(hostile)}) AND value = key`;
+    expect((await database.run<{ key: string }>(all)).rows.map(({ key }) => key).sort()).toEqual([...hostile].sort());
+    const update = sql`UPDATE settings SET value = ${'new'} WHERE key IN (${sql.list(hostile)})`;
+    expect(await database.run(update)).toEqual({ rows: [], affected: hostile.length });
+    const returned = { rows: [{ value: 'newer' }], affected: 1 };
+    expect(await database.run(sql`UPDATE settings SET value = ${'newer'} WHERE key = '' RETURNING value`)).toEqual(
+      returned,
+    );
+    expect(await database.run(sql`DELETE FROM settings WHERE key = '' RETURNING value`)).toEqual(returned);
+    expect(await database.run(sql`DELETE FROM settings WHERE key IN (${sql.list(hostile)})`)).toMatchObject({
+      affected: hostile.length - 1,
+    });
+  });
+
+  it('is rolled back with its transaction, and leaves no connection taken', async () => {
+    const insert = sql.insert(SettingEntity, { key: 'rolled back', value: '1' });
+    const broken = database.runInTx(async () => {
+      await database.run(insert);
+      await database.run(sql`SELECT no_such_column FROM settings`);
+    });
+    await expect(broken).rejects.toThrow(/no_such_column/);
+    for (let each = 0; each < 30; each += 1) await database.run(sql`SELECT 1`);
+    expect(await database.run(sql`SELECT 1 FROM settings WHERE key = 'rolled back'`)).toMatchObject({ affected: 0 });
   });
 });
 

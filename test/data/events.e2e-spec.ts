@@ -1,6 +1,7 @@
 import { Logger } from '@nestjs/common';
 import { setImmediate as turn } from 'node:timers/promises';
 import { UserEntity } from '../../src/auth';
+import { sql } from '../../src/database';
 import type { EventDraft } from '../../src/events';
 import { EventEntity } from '../../src/events/log';
 import { LocalSignals } from '../../src/signals';
@@ -48,9 +49,8 @@ describe('the event log', () => {
     const reading = new AbortController();
     // PostgreSQL has events and change in one statement too, which changes nothing where it would be rolled back.
     const atOnce = async (number: number, drafts: EventDraft[]): Promise<void> => {
-      const sql = 'SELECT 1 WHERE $1::boolean AND EXISTS (SELECT FROM owner)';
-      const change = { sql, parameters: [number % 5 !== 0] };
-      const write = () => one.log.appendWith({ userId, drafts }, change);
+      const changed = sql`changed AS (SELECT 1 WHERE ${number % 5 !== 0}::boolean AND EXISTS (SELECT FROM owner))`;
+      const write = () => one.log.appendWith({ userId, drafts }, changed);
       if (!(await one.database.runStatementLocking(userId, write))) throw new Error('nothing was changed');
     };
     const transactions = Promise.all(

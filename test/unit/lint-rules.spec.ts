@@ -25,6 +25,11 @@ const CODE: Readonly<Record<string, string>> = {
   'type.ts': "import type { Server } from 'node:net'; import { type Server as Http, request } from 'node:http';",
   'other.ts': "import { Server } from 'ssh2'; export const server = new Server({}, () => undefined);",
   'update.ts': 'export const save = (db) => db.manager.update(1);',
+  'builder.ts': 'export const write = (manager) => manager.createQueryBuilder().update(1).set(2);',
+  'string.ts': "export const read = (db, id) => db.manager.query('SELECT ' + id);",
+  'tag.ts': 'export const read = (db) => db.manager.sql`SELECT 1`;',
+  'reads.ts':
+    'export const read = (db, sql) => [db.manager.createQueryBuilder(1, "a").where(2), db.run(sql`SELECT 1`)];',
 };
 
 describe("the linter's own rules", () => {
@@ -39,6 +44,7 @@ describe("the linter's own rules", () => {
       'berth/few-dependencies': 'error',
       'berth/spread-literal': 'error',
       'berth/own-listener': 'error',
+      'berth/tagged-sql': 'error',
     };
     const config = { jsPlugins: [RULES], categories: { correctness: 'off' }, rules };
     await writeFile(join(directory, 'config.json'), JSON.stringify(config));
@@ -50,12 +56,15 @@ describe("the linter's own rules", () => {
     await rm(directory, { recursive: true });
   });
 
-  it('refuse more than seven dependencies, spread literals, servers and transactions of a file’s own', () => {
+  it('refuse more than seven dependencies, spread literals, own servers and transactions, and SQL in strings', () => {
     expect(found).toEqual([
+      'builder.ts berth(tagged-sql)',
       'eight.ts berth(few-dependencies)',
       'expression.ts berth(few-dependencies)',
       'server.ts berth(own-listener)',
       'spread.ts berth(spread-literal)',
+      'string.ts berth(tagged-sql)',
+      'tag.ts berth(tagged-sql)',
       'transaction.ts berth(own-transaction)',
       'whole.ts berth(own-listener)',
     ]);

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Database } from '../../database';
+import { Database, sql } from '../../database';
 import { FairLimiter } from '../../scheduling';
 import type { ContainerRow } from '../model/container.entity';
 import { TERM_OVER } from './lease-term';
@@ -51,26 +51,23 @@ export class CopyTurns {
 
   /** @returns false if an operation that is still leased has the user's turn */
   private async take(userId: string, leaseId: string): Promise<boolean> {
-    const { manager } = this.database;
+    const { database } = this;
     const key = keyOf(userId);
-    const [turn] = await manager.query<{ value: string }[]>('SELECT value FROM settings WHERE key = $1', [key]);
+    const [turn] = (await database.run<{ value: string }>(sql`SELECT value FROM settings WHERE key = ${key}`)).rows;
     if (turn === undefined) {
-      const insert = 'INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING RETURNING 1';
-      return (await manager.query<unknown[]>(insert, [key, leaseId])).length === 1;
+      const insert = sql`INSERT INTO settings (key, value) VALUES (${key}, ${leaseId}) ON CONFLICT (key) DO NOTHING`;
+      return (await database.run(insert)).affected === 1;
     }
     // A lease is written before its turn, so this statement sees the lease of a turn that was read before.
-    const takeOver = `WITH taken AS (
-      UPDATE settings SET value = $2 WHERE key = $1 AND value = $3 AND NOT EXISTS (
-        SELECT 1 FROM containers WHERE operation_id = $3 AND operation_expires_at > $4
-      ) RETURNING 1
-    ) SELECT 1 FROM taken`;
-    const parameters = [key, leaseId, turn.value, this.database.timestamp(TERM_OVER)];
-    return (await manager.query<unknown[]>(takeOver, parameters)).length === 1;
+    const takeOver = sql`UPDATE settings SET value = ${leaseId} WHERE key = ${key} AND value = ${turn.value}
+      AND NOT EXISTS (
+        SELECT 1 FROM containers WHERE operation_id = ${turn.value} AND operation_expires_at > ${TERM_OVER}
+      )`;
+    return (await database.run(takeOver)).affected === 1;
   }
 
   private async leave(userId: string, leaseId: string): Promise<void> {
-    const leave = 'DELETE FROM settings WHERE key = $1 AND value = $2';
-    await this.database.manager.query(leave, [keyOf(userId), leaseId]);
+    await this.database.run(sql`DELETE FROM settings WHERE key = ${keyOf(userId)} AND value = ${leaseId}`);
   }
 }
 

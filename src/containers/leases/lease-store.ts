@@ -1,8 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
-import type { UpdateQueryBuilder } from 'typeorm';
-import type { QueryDeepPartialEntity } from 'typeorm/query-builder/QueryPartialEntity';
-import { Database, isAbsentSql, readTime, RowWriter } from '../../database';
+import { Database, isAbsentSql, readTime, type Sql, sql, type SqlPatch } from '../../database';
 import { ContainerEntity } from '../model/container.entity';
 import { LeaseTerms, type Stamp, TERM_OVER } from './lease-term';
 
@@ -12,10 +10,11 @@ type LeaseKind = 'operation' | 'role';
 /** The location of each kind of lease in the container's row: as columns in SQL, and as properties of the entity. */
 const COLUMNS = {
   operation: {
-    taken: 'operation IS NOT NULL',
-    leaseId: 'operation_id',
-    holder: 'operation_holder',
-    expiresAt: 'operation_expires_at',
+    taken: sql`operation IS NOT NULL`,
+    leaseId: sql`operation_id`,
+    holder: sql`operation_holder`,
+    isAbsent: absence('operation_holder'),
+    expiresAt: sql`operation_expires_at`,
     written: ({ leaseId, stamp }: Grant) => ({
       operationId: leaseId,
       operationHolder: stamp.holder,
@@ -24,10 +23,11 @@ const COLUMNS = {
     expiring: (operationExpiresAt: Date) => ({ operationExpiresAt }),
   },
   role: {
-    taken: 'role_claim_id IS NOT NULL',
-    leaseId: 'role_claim_id',
-    holder: 'role_claim_holder',
-    expiresAt: 'role_claim_expires_at',
+    taken: sql`role_claim_id IS NOT NULL`,
+    leaseId: sql`role_claim_id`,
+    holder: sql`role_claim_holder`,
+    isAbsent: absence('role_claim_holder'),
+    expiresAt: sql`role_claim_expires_at`,
     written: ({ leaseId, stamp }: Grant) => ({
       roleClaimId: leaseId,
       roleClaimHolder: stamp.holder,
@@ -37,10 +37,21 @@ const COLUMNS = {
   },
 } as const;
 
-/** @param over the placeholder of `TERM_OVER` @returns an SQL condition: not leased, or the term is over */
-function isFree(kind: LeaseKind, over: string): string {
+/** A condition: the holder's process shows no presence. */
+function absence(holder: string): Sql {
+  return sql.by({ sqlite: sql`FALSE`, postgres: sql.raw(isAbsentSql(holder)) });
+}
+
+/** A condition: not leased, or the term is over. */
+function isFree(kind: LeaseKind): Sql {
   const { taken, expiresAt } = COLUMNS[kind];
-  return `(NOT (${taken}) OR ${expiresAt} <= ${over})`;
+  return sql`(NOT (${taken}) OR ${expiresAt} <= ${TERM_OVER})`;
+}
+
+function leasesOf(kind: LeaseKind): Sql {
+  const { leaseId, expiresAt, holder, isAbsent, taken } = COLUMNS[kind];
+  return sql`SELECT id AS "containerId", CAST(${kind} AS VARCHAR) AS kind, ${leaseId} AS "leaseId", ${expiresAt} AS "expiresAt",
+    ${holder} AS holder, ${isAbsent} AS "isAbsent" FROM containers WHERE ${taken}`;
 }
 
 /** A lease as its holder acquires or inserts it. */
@@ -77,25 +88,13 @@ type Read = Pick<HeldLease, 'containerId' | 'kind' | 'leaseId'> & {
 /** Writes the leases of operations, purges and roles, and reads those of all processes. Each write is conditional. */
 @Injectable()
 export class LeaseStore {
-  private readonly query: string;
   /** The ids of the leases that this process holds. */
   private readonly held = new Set<string>();
-  private readonly rows: RowWriter<ContainerEntity>;
 
   constructor(
     private readonly database: Database,
     readonly terms: LeaseTerms,
-  ) {
-    this.rows = new RowWriter(database, ContainerEntity);
-    const select = (kind: LeaseKind): string => {
-      const { leaseId, expiresAt, holder, taken } = COLUMNS[kind];
-      return [
-        `SELECT id AS "containerId", '${kind}' AS kind, ${leaseId} AS "leaseId", ${expiresAt} AS "expiresAt",`,
-        `${holder} AS holder, ${this.isAbsent(holder)} AS "isAbsent" FROM containers WHERE ${taken}`,
-      ].join(' ');
-    };
-    this.query = `${select('operation')} UNION ALL ${select('role')}`;
-  }
+  ) {}
 
   /** Creates a lease that is about to be acquired, or inserted with its row. */
   newGrant(kind: LeaseKind, containerId: string): Grant {
@@ -117,24 +116,12 @@ export class LeaseStore {
    * processes succeeds.
    *
    * @param more.set further columns to write
-   * @param more.where a further SQL condition on the row
+   * @param more.where a further condition on the row
    * @returns whether the lease was acquired
    */
-  async acquire(
-    grant: Grant,
-    more: {
-      readonly set: QueryDeepPartialEntity<ContainerEntity>;
-      readonly where: string;
-      readonly parameters?: Readonly<Record<string, unknown>>;
-    },
-  ): Promise<boolean> {
-    const over = this.database.timestamp(TERM_OVER);
-    const result = await this.update(grant.containerId)
-      .set({ ...more.set, ...COLUMNS[grant.kind].written(grant) })
-      .andWhere(isFree(grant.kind, ':over'), { over })
-      .andWhere(more.where, more.parameters)
-      .execute();
-    return result.affected === 1;
+  async acquire(grant: Grant, more: { set: SqlPatch<ContainerEntity>; where: Sql }): Promise<boolean> {
+    const set = { ...more.set, ...COLUMNS[grant.kind].written(grant) };
+    return this.update(grant.containerId, set, sql`${isFree(grant.kind)} AND ${more.where}`);
   }
 
   /** {@link acquire} for an operation on a live container, if its revision is unchanged since it was read. */
@@ -142,29 +129,19 @@ export class LeaseStore {
     grant: Grant,
     { operation, revision }: Pick<ContainerEntity, 'operation' | 'revision'>,
   ): Promise<boolean> {
-    const set = { ...COLUMNS.operation.written(grant), operation, operationCancelled: false, revision: revision + 1 };
-    const changed = await this.rows.update(set, (parameter) =>
-      [
-        `id = ${parameter(grant.containerId)} AND deleted_at IS NULL AND revision = ${parameter(revision)}`,
-        isFree('operation', parameter(this.database.timestamp(TERM_OVER))),
-      ].join(' AND '),
-    );
-    return changed === 1;
+    const set = { operation, operationCancelled: false, revision: revision + 1 };
+    return this.acquire(grant, { set, where: sql`deleted_at IS NULL AND revision = ${revision}` });
   }
 
   /** @returns false if the lease is lost */
   async renew({ kind, containerId, leaseId }: Grant, { expiresAt }: Stamp): Promise<boolean> {
     const columns = COLUMNS[kind];
-    const result = await this.update(containerId)
-      .set(columns.expiring(expiresAt))
-      .andWhere(`${columns.leaseId} = :leaseId`, { leaseId })
-      .execute();
-    return result.affected === 1;
+    return this.update(containerId, columns.expiring(expiresAt), sql`${columns.leaseId} = ${leaseId}`);
   }
 
   /** All current leases: usually none, never many. */
   async list(): Promise<HeldLease[]> {
-    const rows = await this.database.manager.query<Read[]>(this.query);
+    const { rows } = await this.database.run<Read>(sql`${leasesOf('operation')} UNION ALL ${leasesOf('role')}`);
     return rows.map(({ containerId, kind, leaseId, holder, expiresAt, isAbsent }) => ({
       containerId,
       kind,
@@ -177,39 +154,31 @@ export class LeaseStore {
 
   /** Ends a lease's term, unless it was renewed since it was read. @returns whether it was ended */
   async end(lease: HeldLease): Promise<boolean> {
-    return this.endIf(lease, null);
+    return this.endIf(lease, sql`TRUE`);
   }
 
   /** {@link end}, but only if the holder's process is still absent. */
   async endAbsent(lease: HeldLease): Promise<boolean> {
-    return this.endIf(lease, this.isAbsent(COLUMNS[lease.kind].holder));
+    return this.endIf(lease, COLUMNS[lease.kind].isAbsent);
   }
 
   /** To be called at startup. On SQLite this is the only process, so the holders of all leases are dead. */
   async endAllOfTheDead(): Promise<void> {
     if (!this.database.isSqlite) return;
-    for (const { taken, expiring } of Object.values(COLUMNS)) {
-      const update = this.database.manager.createQueryBuilder().update(ContainerEntity);
-      await update.set(expiring(TERM_OVER)).where(taken).execute();
+    for (const { taken, expiresAt } of Object.values(COLUMNS)) {
+      await this.database.run(sql`UPDATE containers SET ${expiresAt} = ${TERM_OVER} WHERE ${taken}`);
     }
   }
 
-  private async endIf(lease: HeldLease, condition: string | null): Promise<boolean> {
+  private async endIf(lease: HeldLease, condition: Sql): Promise<boolean> {
     const { leaseId, expiresAt, expiring } = COLUMNS[lease.kind];
-    const update = this.update(lease.containerId)
-      .set(expiring(TERM_OVER))
-      .andWhere(`${leaseId} = :leaseId`, { leaseId: lease.leaseId })
-      .andWhere(`${expiresAt} = :read`, { read: this.database.timestamp(lease.expiresAt) });
-    if (condition !== null) update.andWhere(condition);
-    return (await update.execute()).affected === 1;
+    const isAsRead = sql`${leaseId} = ${lease.leaseId} AND ${expiresAt} = ${lease.expiresAt}`;
+    return this.update(lease.containerId, expiring(TERM_OVER), sql`${isAsRead} AND ${condition}`);
   }
 
-  private update(containerId: string): UpdateQueryBuilder<ContainerEntity> {
-    const update = this.database.manager.createQueryBuilder().update(ContainerEntity);
-    return update.where('id = :containerId', { containerId });
-  }
-
-  private isAbsent(holder: string): string {
-    return this.database.isSqlite ? 'FALSE' : isAbsentSql(holder);
+  private async update(containerId: string, set: SqlPatch<ContainerEntity>, condition: Sql): Promise<boolean> {
+    const { affected } = await this.database.run(sql`
+      UPDATE containers SET ${sql.set(ContainerEntity, set)} WHERE id = ${containerId} AND ${condition}`);
+    return affected === 1;
   }
 }

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { Database, ProcessPresence, SettingEntity } from '../../database';
+import { Database, ProcessPresence, SettingEntity, sql } from '../../database';
 import { ContainerEngine, EngineError, EngineIdentity } from '../../engine';
 import { LOGGER } from '../../logging';
 import { Instance } from '../rows/instance';
@@ -118,8 +118,7 @@ export class KnownEngine {
     const stored = await this.stored();
     if (stored !== null) return stored;
     // If two processes start at once, the first insert decides.
-    const value = { key: KEY, value: first };
-    await manager.createQueryBuilder().insert().into(SettingEntity).values(value).orIgnore().execute();
+    await this.database.run(sql`${sql.insert(SettingEntity, { key: KEY, value: first })} ON CONFLICT DO NOTHING`);
     return (await manager.findOneByOrFail(SettingEntity, { key: KEY })).value;
   }
 }

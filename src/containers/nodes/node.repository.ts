@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import { In, IsNull, LessThan, Not, Raw, type UpdateQueryBuilder } from 'typeorm';
+import { In, IsNull, Not, Raw } from 'typeorm';
 import { TokenService } from '../../auth';
-import { Database, ProcessPresence, TaskLead } from '../../database';
+import { Database, ProcessPresence, type Sql, sql, TaskLead } from '../../database';
 import type { EngineNode } from '../../engine';
 import { type EventDraft, EventLog } from '../../events';
 import { WarmSlotEntity } from '../model/warm-slot.entity';
@@ -12,8 +12,6 @@ import { NodeEntity, type NodeRow, silentBefore } from '../model/node.entity';
 import { SnapshotEntity } from '../model/snapshot.entity';
 import { IS_IDLE, unusedSince } from '../capacity/idle-sandboxes';
 import { WELL } from '../capacity/sick-nodes';
-
-type NodeUpdate = UpdateQueryBuilder<NodeEntity>;
 
 type NodeEvent = Extract<EventDraft['type'], `node_${string}`>;
 
@@ -96,23 +94,18 @@ export class NodeRepository {
    */
   async noteSilence(row: NodeRow, { isSilent }: { readonly isSilent: boolean }): Promise<void> {
     const now = this.clock.now();
-    const update = (): NodeUpdate =>
-      this.update(row.id)
-        .set({ silentSince: isSilent ? now : null })
-        .andWhere(
-          isSilent
-            ? { silentSince: IsNull(), reachableAt: LessThan(silentBefore(now)) }
-            : { silentSince: Not(IsNull()) },
-        );
-    await this.changed(update, isSilent ? 'node_unreachable' : 'node_reachable', row);
+    const type = isSilent ? 'node_unreachable' : 'node_reachable';
+    const isNews = isSilent
+      ? sql`silent_since IS NULL AND reachable_at < ${silentBefore(now)}`
+      : sql`silent_since IS NOT NULL`;
+    await this.change(row, { set: { silentSince: isSilent ? now : null }, where: isNews, type });
   }
 
   /** Gives a node up: from then on no process waits for it. */
   async forget(row: NodeRow): Promise<void> {
     const forgottenAt = this.clock.now();
-    const update = (): NodeUpdate =>
-      this.update(row.id).set({ forgottenAt, silentSince: null }).andWhere('forgotten_at IS NULL');
-    await this.changed(update, 'node_forgotten', row);
+    const set = { forgottenAt, silentSince: null };
+    await this.change(row, { set, where: sql`forgotten_at IS NULL`, type: 'node_forgotten' });
     // Should the node come back, the rows say what to remove there: its volumes are known by nothing else.
     await this.database.manager.update(WarmSlotEntity, { nodeId: row.id }, { state: 'releasing' });
   }
@@ -123,11 +116,8 @@ export class NodeRepository {
    * @returns false if another process did so
    */
   async readmit(row: NodeRow): Promise<boolean> {
-    const update = (): NodeUpdate =>
-      this.update(row.id)
-        .set({ forgottenAt: null, ...WELL })
-        .andWhere('forgotten_at IS NOT NULL');
-    return this.changed(update, 'node_readmitted', row);
+    const set = { forgottenAt: null, ...WELL };
+    return this.change(row, { set, where: sql`forgotten_at IS NOT NULL`, type: 'node_readmitted' });
   }
 
   /** The nodes that an administrator asked to empty. */
@@ -269,30 +259,32 @@ export class NodeRepository {
     // A Swarm that was restored from a backup continues at its old version: then a lower version is the newer one.
     const isBehind = facts.version < row.version && facts.version >= (this.versions.get(row.id) ?? Infinity);
     if (!isBehind) return this.writeAll(row, facts, reachableAt);
-    await this.update(row.id).set({ problem: facts.problem, reachableAt }).execute();
+    await this.database.manager.update(NodeEntity, { id: row.id }, { problem: facts.problem, reachableAt });
     return true;
   }
 
   private async writeAll(row: NodeRow, { id, ...facts }: Facts, reachableAt: Date | null): Promise<boolean> {
     const after = { ...facts, reachableAt, labels: { ...facts.labels } };
-    const update = (): NodeUpdate => this.update(id).set(after).andWhere('version = :read', { read: row.version });
-    if (facts.availability === row.availability) return (await update().execute()).affected === 1;
+    const isAsRead = sql`version = ${row.version}`;
+    if (facts.availability === row.availability) return this.update(id, after, isAsRead);
     const type = facts.availability === 'active' ? 'node_activated' : 'node_drained';
-    const first = (): NodeUpdate => update().andWhere('availability = :before', { before: row.availability });
-    return this.changed(first, type, { ...row, ...after });
+    const where = sql`${isAsRead} AND availability = ${row.availability}`;
+    return this.change({ ...row, ...after }, { set: after, where, type });
   }
 
   /**
-   * Makes the change and emits its event, unless another process has.
+   * Makes a change and emits its event, unless another process has.
    *
-   * @param update called in the transaction, which its query belongs to
+   * @param row as it is after the change
+   * @param change.where a condition of the change
    * @returns whether the change was made
    */
-  private async changed(update: () => NodeUpdate, type: NodeEvent, row: NodeRow): Promise<boolean> {
-    const { id, name, pool, availability } = row;
+  private async change(
+    { id, name, pool, availability }: NodeRow,
+    { set, where, type }: { set: Partial<NodeEntity>; where: Sql; type: NodeEvent },
+  ): Promise<boolean> {
     return this.database.runInTx(async () => {
-      const result = await update().execute();
-      if (result.affected !== 1) return false;
+      if (!(await this.update(id, set, where))) return false;
       // In the order of their ids, because each user's row is locked.
       for (const userId of await this.tokens.administrators()) {
         await this.eventLog.append({ userId, drafts: [{ type, data: { id, name, pool, availability } }] });
@@ -302,8 +294,10 @@ export class NodeRepository {
     });
   }
 
-  private update(id: string): NodeUpdate {
-    return this.database.manager.createQueryBuilder().update(NodeEntity).where('id = :id', { id });
+  private async update(id: string, set: Partial<NodeEntity>, condition: Sql): Promise<boolean> {
+    const { affected } = await this.database.run(sql`
+      UPDATE nodes SET ${sql.set(NodeEntity, set)} WHERE id = ${id} AND ${condition}`);
+    return affected === 1;
   }
 
   private async insert(facts: Facts, reachableAt: Date | null): Promise<void> {
@@ -312,9 +306,8 @@ export class NodeRepository {
     // Two processes may insert the same node at once.
     const sum = { node: facts.id, memoryMb: 0, cpuShares: 0, isOpen: false };
     await this.database.runInTx(async () => {
-      const { manager } = this.database;
-      await manager.createQueryBuilder().insert().into(NodeEntity).values(node).orIgnore().execute();
-      await manager.createQueryBuilder().insert().into(ReservedCapacityEntity).values(sum).orIgnore().execute();
+      await this.database.run(sql`${sql.insert(NodeEntity, node)} ON CONFLICT DO NOTHING`);
+      await this.database.run(sql`${sql.insert(ReservedCapacityEntity, sum)} ON CONFLICT DO NOTHING`);
       await this.capacity.followAvailability(facts.id);
     });
   }

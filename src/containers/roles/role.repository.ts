@@ -1,6 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { UpdateQueryBuilder } from 'typeorm';
-import { Database } from '../../database';
+import { Database, sql } from '../../database';
 import { EventDraft, EventLog } from '../../events';
 import { Clock } from '../../scheduling';
 import { ContainerEntity, type ContainerRow } from '../model/container.entity';
@@ -15,7 +14,7 @@ type RoleTicket = Pick<RoleLease, 'row' | 'attempt'>;
 class ContainerBusyError extends Error {}
 
 /** No process is installing the role: it is pending, or its installer has abandoned it. */
-const OPEN = "(role_status = 'pending' OR (role_status = 'installing' AND role_claim_expires_at <= :over))";
+const OPEN = sql`(role_status = 'pending' OR (role_status = 'installing' AND role_claim_expires_at <= ${TERM_OVER}))`;
 
 /**
  * The sole writer of the role columns, besides the container's operations. Every write is conditional on the role's
@@ -32,12 +31,9 @@ export class RoleRepository {
 
   /** Database ids of running containers whose role is pending and not being installed. */
   async listOpen(): Promise<string[]> {
-    const rows = await this.database.manager
-      .createQueryBuilder(ContainerEntity, 'c')
-      .select('c.id', 'id')
-      // A literal: with a parameter, neither database would use the index of running containers.
-      .where(`c.status = 'running' AND c.deletedAt IS NULL AND ${OPEN}`, { over: this.database.timestamp(TERM_OVER) })
-      .getRawMany<{ id: string }>();
+    // 'running' is a literal: with a parameter, neither database would use the index of running containers.
+    const { rows } = await this.database.run<{ id: string }>(sql`
+      SELECT id FROM containers WHERE status = 'running' AND deleted_at IS NULL AND ${OPEN}`);
     return rows.map(({ id }) => id);
   }
 
@@ -55,8 +51,7 @@ export class RoleRepository {
     const grant = this.store.newGrant('role', id);
     const isAcquired = await this.store.acquire(grant, {
       set: { roleStatus: 'installing' },
-      where: `deleted_at IS NULL AND status = 'running' AND operation IS NULL AND ${OPEN}`,
-      parameters: { over: this.database.timestamp(TERM_OVER) },
+      where: sql`deleted_at IS NULL AND status = 'running' AND operation IS NULL AND ${OPEN}`,
     });
     if (!isAcquired) return null;
     const row = await this.find(id);
@@ -101,13 +96,9 @@ export class RoleRepository {
   }
 
   /** Releases the role for a later attempt. @returns the row as of the release; null if the lease was already lost */
-  async release({ row: { id }, attempt: leaseId }: RoleTicket): Promise<ContainerRow | null> {
-    const row = await this.find(id);
-    const result = await this.update(id)
-      .set({ ...FREE, roleStatus: 'pending' })
-      .andWhere('role_claim_id = :leaseId', { leaseId })
-      .execute();
-    return result.affected === 1 ? row : null;
+  async release(ticket: RoleTicket): Promise<ContainerRow | null> {
+    const row = await this.find(ticket.row.id);
+    return (await this.update(ticket, { ...FREE, roleStatus: 'pending' })) ? row : null;
   }
 
   private async write(
@@ -125,9 +116,8 @@ export class RoleRepository {
       const row = await this.find(id);
       if (row?.roleClaimId !== leaseId) throw new LeaseLostError(`the role of container ${id} is no longer leased`);
       await this.eventLog.append({ userId, drafts: [eventOf(row)] });
-      const update = this.update(id).set(patch).andWhere('role_claim_id = :leaseId', { leaseId });
-      const result = await update.execute();
-      if (result.affected !== 1) throw new LeaseLostError(`the role of container ${id} is no longer leased`);
+      if (!(await this.update(ticket, patch)))
+        throw new LeaseLostError(`the role of container ${id} is no longer leased`);
     });
   }
 
@@ -138,11 +128,12 @@ export class RoleRepository {
       .getOne();
   }
 
-  private update(id: string): UpdateQueryBuilder<ContainerEntity> {
-    return this.database.manager
-      .createQueryBuilder()
-      .update(ContainerEntity)
-      .where('id = :id AND deleted_at IS NULL', { id });
+  /** @returns false if the lease is lost */
+  private async update({ row: { id }, attempt }: RoleTicket, set: Partial<ContainerRow>): Promise<boolean> {
+    const { affected } = await this.database.run(sql`
+      UPDATE containers SET ${sql.set(ContainerEntity, set)}
+      WHERE id = ${id} AND deleted_at IS NULL AND role_claim_id = ${attempt}`);
+    return affected === 1;
   }
 }
 

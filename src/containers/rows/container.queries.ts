@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { IsNull, Not, type SelectQueryBuilder } from 'typeorm';
-import { Database, entityReader, likePattern, type Lookup, type PageRange, readTime } from '../../database';
+import { Database, entityReader, likePattern, type Lookup, type PageRange, readTime, sql } from '../../database';
 import { DomainError } from '../../errors';
 import { TemplateEntity } from '../../images';
 import { CONTAINER_NAME } from '../dto/requests';
@@ -224,10 +224,9 @@ export class ContainerQueries {
 
   /** How many containers count towards the tier's limit. Every list asks: TypeORM's count costs four times as much. */
   async countLive(userId: string): Promise<number> {
-    const owner = this.database.manager.dataSource.driver.createParameter('owner', 0);
-    const text = `SELECT COUNT(*) AS live FROM containers WHERE deleted_at IS NULL AND user_id = ${owner}`;
-    const [counted] = await this.database.manager.query<{ live: number | string }[]>(text, [userId]);
-    return Number(counted?.live);
+    const { rows } = await this.database.run<{ live: number | string }>(sql`
+      SELECT COUNT(*) AS live FROM containers WHERE deleted_at IS NULL AND user_id = ${userId}`);
+    return Number(rows[0]?.live);
   }
 
   /** Reads every live row, one page at a time, for the comparison with Docker. */
@@ -303,11 +302,6 @@ export class ContainerQueries {
       for (const { id } of rows) known.add(id);
     }
     return known;
-  }
-
-  /** The containers that count towards the tier's limit. */
-  protected liveOf(userId: string): SelectQueryBuilder<ContainerEntity> {
-    return this.live().andWhere('c.userId = :userId', { userId });
   }
 
   protected live(): SelectQueryBuilder<ContainerEntity> {

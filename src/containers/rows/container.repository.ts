@@ -1,7 +1,6 @@
 import { Injectable } from '@nestjs/common';
-import { UpdateQueryBuilder } from 'typeorm';
 import { AuditLog, type SystemAct } from '../../audit';
-import { Database, isUniqueViolation, type Parameter, RowWriter } from '../../database';
+import { Database, isUniqueViolation, type Sql, sql, type SqlPatch } from '../../database';
 import { plainId } from '../../engine';
 import { DomainError } from '../../errors';
 import { EventDraft, EventLog } from '../../events';
@@ -120,8 +119,6 @@ export const FREE = {
 @Injectable()
 export class ContainerRepository extends ContainerQueries {
   private readonly singleStatements: SingleStatementWriter;
-  private readonly rows: RowWriter<ContainerEntity>;
-  private readonly engineIds: RowWriter<DockerIdEntity>;
 
   constructor(
     database: Database,
@@ -134,8 +131,6 @@ export class ContainerRepository extends ContainerQueries {
   ) {
     super(database);
     this.singleStatements = new SingleStatementWriter(database, eventLog);
-    this.rows = new RowWriter(database, ContainerEntity);
-    this.engineIds = new RowWriter(database, DockerIdEntity);
   }
 
   /**
@@ -165,10 +160,10 @@ export class ContainerRepository extends ContainerQueries {
       const { bounds } = options;
       if (bounds.nodes) {
         const placed = { ...row, nodeId: await this.capacity.place(row, bounds) };
-        await this.nameGuard(() => this.rows.insert(placed));
+        await this.insertRow(placed);
         return placed;
       }
-      await this.nameGuard(() => this.rows.insert(row));
+      await this.insertRow(row);
       await this.capacity.claim({ ...NOTHING_RESERVED, nodeId: null, otherNodeId: null }, row, bounds);
       return row;
     });
@@ -195,8 +190,8 @@ export class ContainerRepository extends ContainerQueries {
       const before: ContainerRow = { ...taken, status: 'creating' };
       const { meteredSince } = this.usage.settle(before, taken);
       const row = { ...taken, ...startAfter(before, taken, this.clock.now()), meteredSince };
-      await this.nameGuard(() => this.rows.insert(row));
-      if (row.engineId !== null) await this.engineIds.insert(dockerIdRow(row.id, row.engineId));
+      await this.insertRow(row);
+      if (row.engineId !== null) await this.insertEngineId(row.id, row.engineId);
       const data = containerFacts(row);
       const drafts: EventDraft[] = [
         { type: 'container_created', data },
@@ -222,20 +217,15 @@ export class ContainerRepository extends ContainerQueries {
       // The lease may still be ours: an earlier write of this operation was committed without acknowledgement, so the
       // row differs from the one read.
       const { id, operationId } = change.row;
-      const update = this.withLease({ id, operationId: operationId ?? '' });
-      const { affected } = await update.set({ ...released, revision: () => 'revision + 1' }).execute();
-      if (affected !== 1) throw error;
+      const again = { ...released, revision: sql`revision + 1` };
+      if (!(await this.update(id, again, sql`operation_id = ${operationId}`))) throw error;
       return { ...change.row, ...released };
     }
   }
 
   /** Asks the holder of a running creation to cancel it. @returns whether a creation is running */
   async requestCancel(id: string): Promise<boolean> {
-    const result = await this.update(id)
-      .set({ operationCancelled: true })
-      .andWhere('operation = :operation', { operation: 'create' })
-      .execute();
-    return result.affected === 1;
+    return this.update(id, { operationCancelled: true }, sql`operation = 'create'`);
   }
 
   /**
@@ -243,10 +233,7 @@ export class ContainerRepository extends ContainerQueries {
    * readers, writers and lease holders need not notice.
    */
   async touch(id: string, { now, noted }: { now: Date; noted: Date }): Promise<void> {
-    await this.update(id)
-      .set({ lastUsedAt: now })
-      .andWhere('last_used_at <= :noted', { noted: this.database.timestamp(noted) })
-      .execute();
+    await this.update(id, { lastUsedAt: now }, sql`last_used_at <= ${noted}`);
   }
 
   /**
@@ -258,10 +245,9 @@ export class ContainerRepository extends ContainerQueries {
   async noteReachability(row: ContainerRow, since: Date | null): Promise<void> {
     const { userId } = row;
     await this.database.runInTxLocking(userId, async () => {
-      const before = since === null ? 'unreachable_since IS NOT NULL' : 'unreachable_since IS NULL';
-      const update = this.update(row.id).set({ unreachableSince: since }).andWhere(before);
-      const { affected } = await update.andWhere('node_id = :node', { node: row.nodeId }).execute();
-      if (affected !== 1) return;
+      const before = since === null ? sql`unreachable_since IS NOT NULL` : sql`unreachable_since IS NULL`;
+      const isThere = sql`node_id = ${row.nodeId} AND ${before}`;
+      if (!(await this.update(row.id, { unreachableSince: since }, isThere))) return;
       const type = since === null ? 'container_reachable' : 'container_unreachable';
       const current = (await this.findById(row.id)) ?? row;
       await this.eventLog.append({ userId, drafts: [{ type, data: containerFacts(current) }] });
@@ -285,11 +271,7 @@ export class ContainerRepository extends ContainerQueries {
       const { meteredSince, used } = this.usage.settle(row, after);
       const changed = { ...FREE, ...lost, ...NO_RUN, ...this.restOf(row, lost), ...NOTHING_RESERVED, meteredSince };
       const times = { updatedAt: this.clock.now(), revision: row.revision + 1 };
-      const update = this.update(row.id)
-        .set({ ...changed, ...times })
-        .andWhere('revision = :read', { read: row.revision });
-      const result = await update.execute();
-      if (result.affected !== 1) throw leaseLost(row);
+      await this.updateAsRead(row, { ...changed, ...times });
       await this.usage.record(row.userId, used);
       await this.capacity.follow(row, NOTHING_RESERVED);
     };
@@ -326,9 +308,7 @@ export class ContainerRepository extends ContainerQueries {
       // The container was given up with its node, and has no data: place it on another node.
       const isUnplaced = row.nodeId === null && bounds.nodes !== undefined;
       if (isUnplaced) Object.assign(changed, { nodeId: await this.capacity.place(reserved, bounds) });
-      const update = this.withLease({ id: row.id, operationId: row.operationId ?? '' }).set(changed);
-      const result = await update.andWhere('revision = :read', { read: row.revision }).execute();
-      if (result.affected !== 1) throw leaseLost(row);
+      await this.updateAsRead(row, changed, sql`operation_id = ${row.operationId}`);
       if (!isUnplaced) await this.capacity.claim(row, reserved, bounds);
     });
     return { ...row, ...changed };
@@ -371,11 +351,8 @@ export class ContainerRepository extends ContainerQueries {
         });
         const { meteredSince, used } = this.usage.settle(row, after);
         const changed = { ...back, ...this.restOf(row, back), meteredSince, revision: row.revision + 1 };
-        const result = await this.update(row.id)
-          .set({ ...changed, updatedAt: this.clock.now() })
-          .andWhere('docker_id IS NULL AND operation IS NULL AND revision = :read', { read: row.revision })
-          .execute();
-        if (result.affected !== 1) throw leaseLost(row);
+        const isGivenUp = sql`docker_id IS NULL AND operation IS NULL`;
+        await this.updateAsRead(row, { ...changed, updatedAt: this.clock.now() }, isGivenUp);
         await this.usage.record(row.userId, used);
         await this.capacity.follow(row, { ...columnsOf(row), nodeId: row.formerNodeId });
       }),
@@ -389,9 +366,7 @@ export class ContainerRepository extends ContainerQueries {
    */
   async forgetOther(row: ContainerRow): Promise<boolean> {
     const forget = async (): Promise<void> => {
-      const changed = { otherNodeId: null, revision: row.revision + 1 };
-      const update = this.update(row.id).set(changed).andWhere('revision = :read', { read: row.revision });
-      if ((await update.execute()).affected !== 1) throw leaseLost(row);
+      await this.updateAsRead(row, { otherNodeId: null, revision: row.revision + 1 });
       await this.capacity.follow(row, { ...columnsOf(row), otherNodeId: null });
     };
     return isAsRead(this.database.runInTx(forget));
@@ -444,9 +419,7 @@ export class ContainerRepository extends ContainerQueries {
     columnOf: (node: string) => Column,
   ): Promise<ContainerRow & Column> {
     const changed = { ...columnOf(await this.capacity.place(row, bounds)), revision: row.revision + 1 };
-    const update = this.withLease({ id: row.id, operationId: row.operationId ?? '' }).set(changed);
-    const result = await update.andWhere('revision = :read', { read: row.revision }).execute();
-    if (result.affected !== 1) throw leaseLost(row);
+    await this.updateAsRead(row, changed, sql`operation_id = ${row.operationId}`);
     return { ...row, ...changed };
   }
 
@@ -460,7 +433,7 @@ export class ContainerRepository extends ContainerQueries {
     { limit, event, bounds }: { limit: number; event: EventDraft; bounds: CapacityBounds },
   ): Promise<ContainerRow | null> {
     const claim = this.database.isSqlite ? null : this.capacity.claimSql(row, bounds);
-    return claim && this.singleStatements.insert(row, { count: this.liveOf(row.userId), limit, claim, event });
+    return claim && this.singleStatements.insert(row, { limit, claim, event });
   }
 
   /** Reserves what a new row needs on the node that it is on already. @throws NoSlotError if there is no room */
@@ -500,18 +473,14 @@ export class ContainerRepository extends ContainerQueries {
       meteredSince,
       revision: row.revision + 1,
     };
-    const asRead = (parameter: Parameter): string => {
-      const isSame = `id = ${parameter(row.id)} AND deleted_at IS NULL AND revision = ${parameter(row.revision)}`;
-      return `${isSame} AND ${underLease ? `operation_id = ${parameter(row.operationId)}` : 'operation IS NULL'}`;
-    };
+    const isLeased = underLease ? sql`operation_id = ${row.operationId}` : sql`operation IS NULL`;
     const engineId = patch.engineId != null && patch.engineId !== row.engineId ? patch.engineId : null;
     const acts = systemActions(row, events);
     const write = async (): Promise<void> => {
       if (events.length > 0) await this.eventLog.append({ userId: row.userId, drafts: [...events] });
       for (const act of acts) await this.audit.recordSystem(act);
-      const written = await this.nameGuard(() => this.rows.update(changed, asRead));
-      if (written !== 1) throw leaseLost(row);
-      if (engineId !== null) await this.engineIds.insert(dockerIdRow(row.id, engineId));
+      await this.nameGuard(() => this.updateAsRead(row, changed, isLeased));
+      if (engineId !== null) await this.insertEngineId(row.id, engineId);
       await this.usage.record(row.userId, used);
       const { nodeId = row.nodeId, otherNodeId = row.otherNodeId } = patch;
       await this.capacity.follow(row, { ...reserved, nodeId, otherNodeId });
@@ -541,15 +510,28 @@ export class ContainerRepository extends ContainerQueries {
     };
   }
 
-  private update(id: string): UpdateQueryBuilder<ContainerEntity> {
-    return this.database.manager
-      .createQueryBuilder()
-      .update(ContainerEntity)
-      .where('id = :id AND deleted_at IS NULL', { id });
+  /** @throws DomainError `name_taken` */
+  private async insertRow(row: ContainerRow): Promise<void> {
+    await this.nameGuard(() => this.database.run(sql.insert(ContainerEntity, row)));
   }
 
-  private withLease(lease: { id: string; operationId: string }): UpdateQueryBuilder<ContainerEntity> {
-    return this.update(lease.id).andWhere('operation_id = :operationId', { operationId: lease.operationId });
+  /** Clients see Docker ids without the node. */
+  private async insertEngineId(containerId: string, qualified: string): Promise<void> {
+    const engineId = plainId(qualified);
+    await this.database.run(sql.insert(DockerIdEntity, { engineId, shortId: engineId.slice(0, 12), containerId }));
+  }
+
+  /** @returns false if the container is deleted, or the condition does not hold */
+  private async update(id: string, set: SqlPatch<ContainerEntity>, condition: Sql): Promise<boolean> {
+    const { affected } = await this.database.run(sql`
+      UPDATE containers SET ${sql.set(ContainerEntity, set)}
+      WHERE id = ${id} AND deleted_at IS NULL AND ${condition}`);
+    return affected === 1;
+  }
+
+  /** @throws LeaseLostError if the row was written since it was read, or the condition does not hold */
+  private async updateAsRead(row: ContainerRow, set: SqlPatch<ContainerEntity>, condition = sql`TRUE`): Promise<void> {
+    if (!(await this.update(row.id, set, sql`revision = ${row.revision} AND ${condition}`))) throw leaseLost(row);
   }
 
   private async nameGuard<T>(write: () => Promise<T>): Promise<T> {
@@ -579,12 +561,6 @@ async function isAsRead(write: Promise<void>): Promise<boolean> {
 
 function columnsOf({ reservedMemoryMb, reservedCpuShares }: ContainerRow): ReservedColumns {
   return { reservedMemoryMb, reservedCpuShares };
-}
-
-/** Clients see Docker ids without the node. */
-function dockerIdRow(containerId: string, qualified: string): DockerIdEntity {
-  const engineId = plainId(qualified);
-  return { engineId, shortId: engineId.slice(0, 12), containerId };
 }
 
 function assertTransition(from: ContainerStatus, to: ContainerStatus): void {

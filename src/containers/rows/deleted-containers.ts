@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
-import type { SelectQueryBuilder, UpdateQueryBuilder } from 'typeorm';
+import type { SelectQueryBuilder } from 'typeorm';
 import { AuditLog } from '../../audit';
-import { Database, isUniqueViolation } from '../../database';
+import { Database, isUniqueViolation, type Sql, sql, type SqlPatch } from '../../database';
 import { DomainError } from '../../errors';
 import { EventLog } from '../../events';
 import { Clock } from '../../scheduling';
@@ -14,11 +14,17 @@ import { LeaseLostError } from '../leases/lease';
 import { TERM_OVER } from '../leases/lease-term';
 import { type Grant, LeaseStore } from '../leases/lease-store';
 
+/** The container is deleted, and its data is not. */
+const IS_KEPT = sql`deleted_at IS NOT NULL AND purged_at IS NULL`;
+
+/** The value of `revision` after a write that does not depend on the row as it was read. */
+const NEXT = sql`revision + 1`;
+
 /**
  * Retention is over. Containers of a deleted user have no retention, regardless of the row: a deletion that was in
  * progress may have written one.
  */
-const PURGEABLE = `(purge_at <= :now
+const purgeable = (now: Date): Sql => sql`(purge_at <= ${now}
   OR user_id IN (SELECT id FROM users WHERE suspended_at IS NOT NULL AND deleted_at IS NOT NULL))`;
 
 /**
@@ -85,12 +91,10 @@ export class DeletedContainers {
         await this.live.assertNameFree({ userId: row.userId, name: row.name, except: row.id });
         const current = await this.live.countLive(row.userId);
         if (current >= limit) throw new DomainError('container_limit_reached', { fields: { current, limit, tier } });
-        const result = await this.deleted(row.id)
-          .set(restored)
-          .andWhere('operation IS NULL AND revision = :read', { read: row.revision })
-          .andWhere('(purge_at IS NULL OR purge_at > :now)', { now: this.now() })
-          .execute();
-        if (result.affected !== 1) throw new LeaseLostError(`container ${row.id} is no longer to be restored`);
+        const isAsRead = sql`operation IS NULL AND revision = ${row.revision}`;
+        const isKept = sql`(purge_at IS NULL OR purge_at > ${this.clock.now()})`;
+        if (!(await this.update(row.id, restored, sql`${isAsRead} AND ${isKept}`)))
+          throw new LeaseLostError(`container ${row.id} is no longer to be restored`);
         await this.usage.record(row.userId, used);
       });
     } catch (error) {
@@ -108,18 +112,13 @@ export class DeletedContainers {
    * @param silent nodes that do not answer; containers on them are left out
    */
   async listPurgeable(silent: ReadonlySet<string>): Promise<string[]> {
-    const query = this.database.manager
-      .createQueryBuilder(ContainerEntity, 'c')
-      .withDeleted()
-      .select('c.id', 'id')
-      .where(`c.deletedAt IS NOT NULL AND c.purgedAt IS NULL AND ${PURGEABLE}`, { now: this.now() })
-      .andWhere('c.removalPendingSince IS NULL')
-      .andWhere('(c.operation IS NULL OR c.operationExpiresAt <= :over)', { over: this.database.timestamp(TERM_OVER) })
-      .orderBy('c.purgeAt');
+    const answers = (node: Sql): Sql =>
+      silent.size > 0 ? sql`(${node} IS NULL OR ${node} NOT IN (${sql.list([...silent])}))` : sql`TRUE`;
     // A copy of the data may remain on the node that the container was moved from.
-    for (const column of silent.size > 0 ? ['nodeId', 'otherNodeId'] : [])
-      query.andWhere(`(c.${column} IS NULL OR c.${column} NOT IN (:...silent))`, { silent: [...silent] });
-    const rows = await query.getRawMany<{ id: string }>();
+    const { rows } = await this.database.run<{ id: string }>(sql`
+      SELECT id FROM containers WHERE ${IS_KEPT} AND ${purgeable(this.clock.now())} AND removal_pending_since IS NULL
+      AND (operation IS NULL OR operation_expires_at <= ${TERM_OVER})
+      AND ${answers(sql`node_id`)} AND ${answers(sql`other_node_id`)} ORDER BY purge_at`);
     return rows.map(({ id }) => id);
   }
 
@@ -130,9 +129,8 @@ export class DeletedContainers {
    */
   async leasePurge(grant: Grant): Promise<ContainerRow | null> {
     const isLeased = await this.store.acquire(grant, {
-      set: { operation: 'purge', revision: () => 'revision + 1' },
-      where: `deleted_at IS NOT NULL AND purged_at IS NULL AND removal_pending_since IS NULL AND ${PURGEABLE}`,
-      parameters: { now: this.now() },
+      set: { operation: 'purge', revision: NEXT },
+      where: sql`${IS_KEPT} AND removal_pending_since IS NULL AND ${purgeable(this.clock.now())}`,
     });
     if (!isLeased) return null;
     const { manager } = this.database;
@@ -145,11 +143,8 @@ export class DeletedContainers {
     const purgedAt = this.clock.now();
     const { meteredSince, used } = this.usage.settle(row, { ...row, purgedAt });
     return this.database.runInTx(async () => {
-      const result = await this.deleted(id)
-        .set({ ...FREE, purgedAt, meteredSince, otherNodeId: null, revision: () => 'revision + 1' })
-        .andWhere('operation_id = :leaseId', { leaseId })
-        .execute();
-      if (result.affected !== 1) return false;
+      const purged = { ...FREE, purgedAt, meteredSince, otherNodeId: null, revision: NEXT };
+      if (!(await this.update(id, purged, sql`operation_id = ${leaseId}`))) return false;
       await this.recordPurge(row, used);
       return true;
     });
@@ -161,18 +156,10 @@ export class DeletedContainers {
     const { meteredSince, used } = this.usage.settle(row, { ...row, purgedAt });
     await this.database.runInTx(async () => {
       const gone = { ...FREE, purgedAt, meteredSince, removalPendingSince: null, nodeId: null, otherNodeId: null };
-      const result = await this.deleted(row.id)
-        .set({ ...gone, revision: () => 'revision + 1' })
-        .execute();
       // The container was purged or restored before. If purged, only its nodes remain to be cleared.
-      if (result.affected !== 1) {
-        const { manager } = this.database;
-        await manager
-          .createQueryBuilder()
-          .update(ContainerEntity)
-          .set({ nodeId: null, otherNodeId: null })
-          .where('id = :id AND purged_at IS NOT NULL', row)
-          .execute();
+      if (!(await this.update(row.id, { ...gone, revision: NEXT }))) {
+        await this.database.run(sql`
+          UPDATE containers SET node_id = NULL, other_node_id = NULL WHERE id = ${row.id} AND purged_at IS NOT NULL`);
         return;
       }
       await this.recordPurge(row, used);
@@ -190,28 +177,20 @@ export class DeletedContainers {
    * container that was written since it was read, or that an operation leases.
    */
   async giveBack({ id, formerNodeId, revision }: ContainerRow): Promise<void> {
-    await this.deleted(id)
-      .set({ nodeId: formerNodeId, revision: revision + 1 })
-      .andWhere('docker_id IS NULL AND operation IS NULL AND revision = :read', { read: revision })
-      .execute();
+    const isGivenUp = sql`docker_id IS NULL AND operation IS NULL AND revision = ${revision}`;
+    await this.update(id, { nodeId: formerNodeId, revision: revision + 1 }, isGivenUp);
   }
 
   /** Clears `otherNodeId` of a container after that node was given up. */
   async forgetOther(row: ContainerRow): Promise<void> {
-    await this.database.manager
-      .createQueryBuilder()
-      .update(ContainerEntity)
-      .set({ otherNodeId: null, revision: () => 'revision + 1' })
-      .where('id = :id AND deleted_at IS NOT NULL', row)
-      .execute();
+    await this.database.run(sql`
+      UPDATE containers SET other_node_id = NULL, revision = ${NEXT} WHERE id = ${row.id} AND deleted_at IS NOT NULL`);
   }
 
   /** Releases the lease without an outcome; the next sweep of any process purges the container. */
   async postponePurge({ containerId, leaseId }: Grant): Promise<void> {
-    await this.deleted(containerId)
-      .set({ operationExpiresAt: TERM_OVER, revision: () => 'revision + 1' })
-      .andWhere('operation_id = :leaseId', { leaseId })
-      .execute();
+    const over = { operationExpiresAt: TERM_OVER, revision: NEXT };
+    await this.update(containerId, over, sql`operation_id = ${leaseId}`);
   }
 
   /** Deleted containers that Docker has not removed yet, the oldest first. */
@@ -229,9 +208,7 @@ export class DeletedContainers {
    * Records that Docker has nothing left of the container except its data. From then on it can be restored or purged.
    */
   async finishRemoval(id: string): Promise<void> {
-    await this.deleted(id)
-      .set({ removalPendingSince: null, revision: () => 'revision + 1' })
-      .execute();
+    await this.update(id, { removalPendingSince: null, revision: NEXT });
   }
 
   private removing(): SelectQueryBuilder<ContainerEntity> {
@@ -246,18 +223,13 @@ export class DeletedContainers {
       .createQueryBuilder(ContainerEntity, 'c')
       .withDeleted()
       .where('c.deletedAt IS NOT NULL AND c.purgedAt IS NULL AND c.operation IS NULL')
-      .andWhere('(c.purgeAt IS NULL OR c.purgeAt > :now)', { now: this.now() });
+      .andWhere('(c.purgeAt IS NULL OR c.purgeAt > :now)', { now: this.database.timestamp(this.clock.now()) });
   }
 
-  /** The current time as a query parameter, for comparisons with `purge_at`. */
-  private now(): Date | string {
-    return this.database.timestamp(this.clock.now());
-  }
-
-  private deleted(id: string): UpdateQueryBuilder<ContainerEntity> {
-    return this.database.manager
-      .createQueryBuilder()
-      .update(ContainerEntity)
-      .where('id = :id AND deleted_at IS NOT NULL AND purged_at IS NULL', { id });
+  /** @returns false if the container is live or purged, or the condition does not hold */
+  private async update(id: string, set: SqlPatch<ContainerEntity>, condition = sql`TRUE`): Promise<boolean> {
+    const { affected } = await this.database.run(sql`
+      UPDATE containers SET ${sql.set(ContainerEntity, set)} WHERE id = ${id} AND ${IS_KEPT} AND ${condition}`);
+    return affected === 1;
   }
 }

@@ -1,7 +1,7 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy, OnModuleInit } from '@nestjs/common';
 import { isDeepStrictEqual } from 'node:util';
 import { ConfigError } from '../../config';
-import { Database } from '../../database';
+import { Database, sql } from '../../database';
 import { invalidParameters } from '../../errors';
 import { LOGGER, type Logger } from '../../logging';
 import { Poll } from '../../scheduling';
@@ -146,16 +146,15 @@ export class Environments implements OnModuleInit, OnApplicationBootstrap, OnMod
   private async sealPlain(): Promise<void> {
     const plain = this.all().where('substr(c.sealedEnv, 1, 1) = :plain', { plain: PLAIN });
     if ((await plain.getCount()) === 0) return;
-    const { manager } = this.database;
     if (!this.database.isSqlite) {
       await this.reseal();
       return;
     }
     // Otherwise the overwritten plain text would remain in the file, in free space and in the write-ahead log.
-    await manager.query('PRAGMA secure_delete = ON');
+    await this.database.run(sql`PRAGMA secure_delete = ON`);
     await this.reseal();
-    await manager.query('PRAGMA wal_checkpoint(TRUNCATE)');
-    await manager.query('PRAGMA secure_delete = OFF');
+    await this.database.run(sql`PRAGMA wal_checkpoint(TRUNCATE)`);
+    await this.database.run(sql`PRAGMA secure_delete = OFF`);
   }
 
   /** Skips a row that was changed since it was read: its writer sealed it with the writer's current key. */

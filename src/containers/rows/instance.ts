@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { type Config, CONFIG } from '../../config';
-import { Database, SettingEntity } from '../../database';
+import { Database, SettingEntity, sql } from '../../database';
 import type { OwnerLabels } from '../../engine';
 import type { ContainerRow } from '../model/container.entity';
 
@@ -49,7 +49,7 @@ export class Instance {
     const { manager } = this.database;
     const value = randomUUID().slice(0, 13);
     // Two processes may start at once on a new database: the first insert wins, and both read its value.
-    await manager.createQueryBuilder().insert().into(SettingEntity).values({ key: KEY, value }).orIgnore().execute();
+    await this.database.run(sql`${sql.insert(SettingEntity, { key: KEY, value })} ON CONFLICT DO NOTHING`);
     const setting = await manager.findOneByOrFail(SettingEntity, { key: KEY });
     return setting.value;
   }

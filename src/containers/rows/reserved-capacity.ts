@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
-import { Database } from '../../database';
+import { Database, type Sql, sql } from '../../database';
 import { DomainError } from '../../errors';
 import { type ContainerRow, isUp } from '../model/container.entity';
 
@@ -94,12 +94,12 @@ export interface CapacityBounds {
 
 /** A claim as part of a larger SQL statement. */
 export interface Claim {
-  /** The CTEs that the claim needs. */
-  readonly before: readonly string[];
+  /** The CTEs that the claim needs, each followed by a comma. */
+  readonly before: Sql;
   /** The text after `UPDATE`; more conditions can be appended to it. */
-  readonly update: string;
-  /** An SQL expression for the claimed node, for `RETURNING`; null on a single machine. */
-  readonly node: string;
+  readonly update: Sql;
+  /** The claimed node, for `RETURNING`; null on a single machine. */
+  readonly node: Sql;
 }
 
 /** A node that a container may be placed on, and its bounds. */
@@ -147,7 +147,7 @@ export class ReservedCapacity {
       }))
       .filter(({ was, is }) => !isNone(difference(was, is)));
     // Two transactions that change two sums each could deadlock; this lock serializes them.
-    if (changes.length > 1) await this.update('placement SET id = id');
+    if (changes.length > 1) await this.update(SERIALIZED);
     for (const { node, was, is } of changes) await this.add(was, is, { node });
   }
 
@@ -161,7 +161,7 @@ export class ReservedCapacity {
     const added = difference(before, after);
     const { nodeId: node, otherNodeId } = before;
     if (otherNodeId !== null) {
-      await this.update('placement SET id = id');
+      await this.update(SERIALIZED);
       await this.add(before, after, { node: otherNodeId });
     }
     while (!(await this.add(before, after, { node, bounds }))) {
@@ -186,8 +186,7 @@ export class ReservedCapacity {
     const needed = difference(NOTHING_RESERVED, row);
     if (bounds.short.length > 0 || isNone(needed)) return null;
     if (bounds.nodes) return claimOfOne(needed, bounds.nodes);
-    const update = additionSql(needed, { node: null, bounds });
-    return update === null ? null : { before: [], update, node: 'NULL::varchar' };
+    return { before: sql``, update: additionSql(needed, { node: null, bounds }), node: sql`NULL::varchar` };
   }
 
   /**
@@ -201,13 +200,13 @@ export class ReservedCapacity {
     reserve: ReservedColumns,
     { nodes = [], preferred = null }: Pick<CapacityBounds, 'nodes' | 'preferred'>,
   ): Promise<string> {
-    await this.update('placement SET id = id');
+    await this.update(SERIALIZED);
     const needed = difference(NOTHING_RESERVED, reserve);
     const first = nodes.filter(({ id }) => id === preferred);
     for (;;) {
       for (const among of [first, nodes].filter((each) => each.length > 0)) {
-        const [chosen] = await this.rowsOf<{ node: string }>(placementSql(needed, among));
-        if (chosen) return chosen.node;
+        const { rows } = await this.database.run<{ node: string }>(placementSql(needed, among));
+        if (rows[0]) return rows[0].node;
       }
       const short = shortOfAll(nodes, { needed, sums: await this.sums() });
       // Null if a concurrent start took the room and it was freed again, or a node became active again.
@@ -231,8 +230,7 @@ export class ReservedCapacity {
    * availability. It waits for placements on that node that are in progress.
    */
   async followAvailability(node: string): Promise<void> {
-    assertPlain(node);
-    await this.update(`reserved_capacity SET is_open = (${IS_ACTIVE}) WHERE node = '${node}'`);
+    await this.update(sql`reserved_capacity SET is_open = (${IS_ACTIVE}) WHERE node = ${node}`);
   }
 
   /**
@@ -242,24 +240,23 @@ export class ReservedCapacity {
    * @returns whether anything was corrected
    */
   async recount(): Promise<boolean> {
-    const wrong = await this.database.manager.query<readonly object[]>(FIRST_WRONG);
-    if (wrong.length === 0) return false;
+    if ((await this.database.run(FIRST_WRONG)).affected === 0) return false;
     return this.database.runInTx(async () => {
       const corrected = [
-        await this.update(`containers SET reserved_memory_mb = memory_mb, reserved_cpu_shares = ${NEEDED_CPU},
+        await this.update(sql`containers SET reserved_memory_mb = memory_mb, reserved_cpu_shares = ${NEEDED_CPU},
           revision = revision + 1 WHERE ${RESERVES_OTHER}`),
-        await this.update(`containers SET reserved_memory_mb = 0, reserved_cpu_shares = 0, revision = revision + 1
+        await this.update(sql`containers SET reserved_memory_mb = 0, reserved_cpu_shares = 0, revision = revision + 1
           WHERE ${RESERVES_FOR_NOTHING}`),
       ];
       // Locks the sums before the rows are added up: a later change of a row adds to the result.
-      await this.update('placement SET id = id');
-      await this.update('reserved_capacity SET memory_mb = memory_mb');
-      const sums = await this.rowsOf(`WITH ${COUNTED} UPDATE reserved_capacity
+      await this.update(SERIALIZED);
+      await this.update(sql`reserved_capacity SET memory_mb = memory_mb`);
+      const sums = await this.database.run(sql`WITH ${COUNTED} UPDATE reserved_capacity
         SET memory_mb = counted.memory_mb, cpu_shares = counted.cpu_shares
-        FROM counted WHERE reserved_capacity.node = counted.node AND ${SUM_DIFFERS} RETURNING 1`);
+        FROM counted WHERE reserved_capacity.node = counted.node AND ${SUM_DIFFERS}`);
       corrected.push(
-        sums.length,
-        await this.update(`reserved_capacity SET is_open = (${IS_ACTIVE}) WHERE ${MISTAKES_NODE}`),
+        sums.affected,
+        await this.update(sql`reserved_capacity SET is_open = (${IS_ACTIVE}) WHERE ${MISTAKES_NODE}`),
       );
       return corrected.some((rows) => rows > 0);
     });
@@ -271,50 +268,45 @@ export class ReservedCapacity {
     after: ReservedColumns,
     where: { readonly node: string | null; readonly bounds?: CapacityBounds },
   ): Promise<boolean> {
-    const sql = additionSql(difference(before, after), where);
-    return sql === null || (await this.update(sql)) === 1;
+    const added = difference(before, after);
+    return isNone(added) || (await this.update(additionSql(added, where))) === 1;
   }
 
-  /** @param sql the text after `UPDATE`, without parameters @returns the number of changed rows */
-  private async update(sql: string): Promise<number> {
-    return (await this.rowsOf(`UPDATE ${sql} RETURNING 1`)).length;
-  }
-
-  /** @param sql an update with `RETURNING`, without parameters */
-  private async rowsOf<T>(sql: string): Promise<readonly T[]> {
-    type Rows = readonly T[];
-    const answer = await this.database.manager.query<Rows | readonly [Rows, number]>(sql);
-    // For an update, TypeORM returns SQLite's rows directly, and PostgreSQL's together with their count.
-    return this.database.isSqlite ? (answer as Rows) : (answer as readonly [Rows, number])[0];
+  /** @param rest the text after `UPDATE` @returns the number of changed rows */
+  private async update(rest: Sql): Promise<number> {
+    return (await this.database.run(sql`UPDATE ${rest}`)).affected;
   }
 }
 
+/** An update that locks the only row of `placement`, which serializes placements and changes of several sums. */
+const SERIALIZED = sql`placement SET id = id`;
+
 /** What a running or paused container reserves: the same as {@link reservedBy}. */
-const NEEDED_CPU = "CASE WHEN status = 'paused' THEN 0 ELSE cpu_shares END";
+const NEEDED_CPU = sql`CASE WHEN status = 'paused' THEN 0 ELSE cpu_shares END`;
 
 /** A container runs and reserves something other than its limits. */
-const RESERVES_OTHER = `status IN ('running', 'paused') AND deleted_at IS NULL AND operation IS NULL
+const RESERVES_OTHER = sql`status IN ('running', 'paused') AND deleted_at IS NULL AND operation IS NULL
   AND (reserved_memory_mb <> memory_mb OR reserved_cpu_shares <> ${NEEDED_CPU})`;
 
 /** A container reserves something although it does not run. */
-const RESERVES_FOR_NOTHING = `reserved_memory_mb > 0 AND operation IS NULL
+const RESERVES_FOR_NOTHING = sql`reserved_memory_mb > 0 AND operation IS NULL
   AND (status NOT IN ('running', 'paused') OR deleted_at IS NOT NULL)`;
 
 /** Whether the node of a sum is active. */
-const IS_ACTIVE = "SELECT n.availability = 'active' FROM nodes n WHERE n.id = reserved_capacity.node";
+const IS_ACTIVE = sql`SELECT n.availability = 'active' FROM nodes n WHERE n.id = reserved_capacity.node`;
 
 /** A sum says of its node that it is active although it is not, or the reverse. */
-const MISTAKES_NODE = `node IN (SELECT id FROM nodes) AND is_open <> (${IS_ACTIVE})`;
+const MISTAKES_NODE = sql`node IN (SELECT id FROM nodes) AND is_open <> (${IS_ACTIVE})`;
 
 /** CTEs with the sums as they should be. Reads the containers once: ten thousand rows take some milliseconds. */
-const COUNTED = `placed AS (
+const COUNTED = sql`placed AS (
     SELECT node_id, other_node_id, SUM(reserved_memory_mb) AS memory_mb, SUM(reserved_cpu_shares) AS cpu_shares,
       MAX(CASE WHEN (${RESERVES_OTHER}) OR (${RESERVES_FOR_NOTHING}) THEN 1 ELSE 0 END) AS has_wrong_rows
     FROM containers WHERE reserved_memory_mb > 0 OR (status = 'running' AND deleted_at IS NULL)
       OR (status = 'paused' AND deleted_at IS NULL)
     GROUP BY node_id, other_node_id
   ), by_node AS (
-    SELECT COALESCE(node_id, '${THIS_NODE}') AS node, memory_mb, cpu_shares FROM placed
+    SELECT COALESCE(node_id, ${THIS_NODE}) AS node, memory_mb, cpu_shares FROM placed
     UNION ALL SELECT other_node_id, memory_mb, cpu_shares FROM placed WHERE other_node_id IS NOT NULL
   ), counted AS (
     SELECT r.node AS node, COALESCE(SUM(b.memory_mb), 0) AS memory_mb, COALESCE(SUM(b.cpu_shares), 0) AS cpu_shares
@@ -322,11 +314,11 @@ const COUNTED = `placed AS (
   )`;
 
 /** A sum is not the one in {@link COUNTED}. */
-const SUM_DIFFERS = `(reserved_capacity.memory_mb <> counted.memory_mb
+const SUM_DIFFERS = sql`(reserved_capacity.memory_mb <> counted.memory_mb
   OR reserved_capacity.cpu_shares <> counted.cpu_shares)`;
 
 /** Finds the first mistake in rows or sums. A single statement sees both as of the same moment. */
-const FIRST_WRONG = `WITH ${COUNTED} SELECT 1 FROM placed WHERE has_wrong_rows = 1
+const FIRST_WRONG = sql`WITH ${COUNTED} SELECT 1 FROM placed WHERE has_wrong_rows = 1
   UNION ALL SELECT 1 FROM reserved_capacity INNER JOIN counted ON counted.node = reserved_capacity.node
     WHERE ${SUM_DIFFERS}
   UNION ALL SELECT 1 FROM reserved_capacity WHERE ${MISTAKES_NODE} LIMIT 1`;
@@ -340,68 +332,53 @@ function isNone({ memoryMb, cpuShares }: Reservation): boolean {
   return memoryMb === 0 && cpuShares === 0;
 }
 
-/** The permitted form of node ids. */
-const PLAIN = /^[a-z0-9_-]{1,64}$/i;
-
-function assertPlain(id: string): void {
-  if (!PLAIN.test(id)) throw new Error('the id of a node is not one');
-}
-
 /** The text of an addition to a sum, without its condition. */
-function additionTo({ memoryMb, cpuShares }: Reservation): string {
-  return `reserved_capacity SET memory_mb = memory_mb + ${String(memoryMb)}, cpu_shares = cpu_shares + ${String(cpuShares)}`;
+function additionTo({ memoryMb, cpuShares }: Reservation): Sql {
+  return sql`reserved_capacity SET memory_mb = memory_mb + ${memoryMb}, cpu_shares = cpu_shares + ${cpuShares}`;
 }
 
-/**
- * The text after `UPDATE` that adds to a sum. It contains only whole numbers and checked ids, so nothing needs
- * escaping.
- *
- * @returns null if there is nothing to add
- */
+/** The text after `UPDATE` that adds to a sum. */
 function additionSql(
   added: Reservation,
   { node, bounds }: { readonly node: string | null; readonly bounds?: CapacityBounds },
-): string | null {
-  if (node !== null) assertPlain(node);
-  if (isNone(added)) return null;
-  const within = (column: string, more: number, bound: number | null | undefined): string =>
+): Sql {
+  const within = (column: Sql, more: number, bound: number | null | undefined): Sql =>
     // An amount that does not grow is never short, even if more is reserved already than the bound allows.
-    bound == null || more <= 0 ? '' : ` AND ${column} + ${String(more)} <= ${String(bound)}`;
-  return (
-    `${additionTo(added)} WHERE node = '${node ?? THIS_NODE}'` +
-    ((bounds?.mayBeClosed ?? bounds === undefined) ? '' : ' AND is_open') +
-    within('memory_mb', added.memoryMb, bounds?.memoryMb) +
-    within('cpu_shares', added.cpuShares, bounds?.cpuShares)
-  );
+    bound == null || more <= 0 ? sql`` : sql`AND ${fits(column, more, sql`CAST(${bound} AS BIGINT)`)}`;
+  return sql`${additionTo(added)} WHERE node = ${node ?? THIS_NODE}
+    ${(bounds?.mayBeClosed ?? bounds === undefined) ? sql`` : sql`AND is_open`}
+    ${within(sql`memory_mb`, added.memoryMb, bounds?.memoryMb)}
+    ${within(sql`cpu_shares`, added.cpuShares, bounds?.cpuShares)}`;
 }
 
 /** More than any node has. */
 const UNBOUNDED = Number.MAX_SAFE_INTEGER;
 
 /** A CTE with the bounds of each candidate node. */
-function boundsCte(nodes: readonly NodeBounds[]): string {
-  const bounds = nodes.map((node) => {
-    assertPlain(node.id);
-    return `('${node.id}', ${String(node.memoryMb ?? UNBOUNDED)}, ${String(node.cpuShares ?? UNBOUNDED)})`;
+function boundsCte(nodes: readonly NodeBounds[]): Sql {
+  const bounds = nodes.map(({ id, memoryMb, cpuShares }) => {
+    const [memory, cpu] = [memoryMb ?? UNBOUNDED, cpuShares ?? UNBOUNDED];
+    return sql`(CAST(${id} AS VARCHAR), CAST(${memory} AS BIGINT), CAST(${cpu} AS BIGINT))`;
   });
-  return `b(node, memory_mb, cpu_shares) AS (VALUES ${bounds.join(', ')})`;
+  return sql`b(node, memory_mb, cpu_shares) AS (VALUES ${sql.list(bounds)})`;
 }
 
 /** An amount of 0 always fits, even if more is reserved already than the bound allows. */
-function fits(column: string, more: number, bound: string): string {
-  return more === 0 ? '1 = 1' : `${column} + ${String(more)} <= ${bound}`;
+function fits(column: Sql, more: number, bound: Sql): Sql {
+  return more === 0 ? sql`TRUE` : sql`${column} + ${more} <= ${bound}`;
 }
 
 /**
  * Selects from {@link boundsCte} the least full node, measured by its scarcest resource, among those that are open
  * and have room.
  */
-function leastFullSql({ memoryMb, cpuShares }: Reservation): string {
-  const share = (column: string): string => `(r.${column} * 1.0 / (b.${column} + 1))`;
-  return `SELECT r.node FROM reserved_capacity r INNER JOIN b ON b.node = r.node WHERE r.is_open
-    AND ${fits('r.memory_mb', memoryMb, 'b.memory_mb')} AND ${fits('r.cpu_shares', cpuShares, 'b.cpu_shares')}
-    ORDER BY CASE WHEN ${share('memory_mb')} > ${share('cpu_shares')} THEN ${share('memory_mb')}
-      ELSE ${share('cpu_shares')} END, r.node LIMIT 1`;
+function leastFullSql({ memoryMb, cpuShares }: Reservation): Sql {
+  const memory = sql`(r.memory_mb * 1.0 / (b.memory_mb + 1))`;
+  const cpu = sql`(r.cpu_shares * 1.0 / (b.cpu_shares + 1))`;
+  return sql`SELECT r.node FROM reserved_capacity r INNER JOIN b ON b.node = r.node WHERE r.is_open
+    AND ${fits(sql`r.memory_mb`, memoryMb, sql`b.memory_mb`)}
+    AND ${fits(sql`r.cpu_shares`, cpuShares, sql`b.cpu_shares`)}
+    ORDER BY CASE WHEN ${memory} > ${cpu} THEN ${memory} ELSE ${cpu} END, r.node LIMIT 1`;
 }
 
 /**
@@ -411,22 +388,19 @@ function leastFullSql({ memoryMb, cpuShares }: Reservation): string {
  */
 function claimOfOne(needed: Reservation, nodes: readonly NodeBounds[]): Claim {
   return {
-    before: [boundsCte(nodes), `free AS (${leastFullSql(needed)} FOR NO KEY UPDATE OF r SKIP LOCKED)`],
-    update: `${additionTo(needed)} WHERE node = (SELECT node FROM free)`,
-    node: 'node',
+    before: sql`${boundsCte(nodes)}, free AS (${leastFullSql(needed)} FOR NO KEY UPDATE OF r SKIP LOCKED),`,
+    update: sql`${additionTo(needed)} WHERE node = (SELECT node FROM free)`,
+    node: sql`node`,
   };
 }
 
-/**
- * Adds to the sum of the least full node, if the amount still fits there. Contains only whole numbers and checked
- * ids, so nothing needs escaping.
- */
-function placementSql(needed: Reservation, nodes: readonly NodeBounds[]): string {
-  const { memoryMb, cpuShares } = needed;
-  const boundOf = (column: string): string => `(SELECT b.${column} FROM b WHERE b.node = reserved_capacity.node)`;
-  return `WITH ${boundsCte(nodes)} UPDATE ${additionTo(needed)}
-    WHERE node = (${leastFullSql(needed)})
-    AND is_open AND ${fits('memory_mb', memoryMb, boundOf('memory_mb'))} AND ${fits('cpu_shares', cpuShares, boundOf('cpu_shares'))}
+/** Adds to the sum of the least full node, if the amount still fits there. */
+function placementSql(needed: Reservation, nodes: readonly NodeBounds[]): Sql {
+  const boundOf = (column: Sql): Sql => sql`(SELECT ${column} FROM b WHERE b.node = reserved_capacity.node)`;
+  return sql`WITH ${boundsCte(nodes)} UPDATE ${additionTo(needed)}
+    WHERE node = (${leastFullSql(needed)}) AND is_open
+    AND ${fits(sql`memory_mb`, needed.memoryMb, boundOf(sql`b.memory_mb`))}
+    AND ${fits(sql`cpu_shares`, needed.cpuShares, boundOf(sql`b.cpu_shares`))}
     RETURNING node`;
 }
 

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { SelectQueryBuilder } from 'typeorm';
 import { type Config, CONFIG } from '../../config';
-import { Database, isAbsentSql, type PageRange, type Parameter, ProcessPresence, RowWriter } from '../../database';
+import { Database, isAbsentSql, type PageRange, ProcessPresence, sql } from '../../database';
 import { DomainError } from '../../errors';
 import { type EventDraft, EventLog } from '../../events';
 import { Clock } from '../../scheduling';
@@ -67,7 +67,6 @@ const COUNTED: readonly SnapshotStatus[] = ['making', 'ready'];
 /** The only writer of snapshots. Each change is conditional on the status that it follows, so that it happens once. */
 @Injectable()
 export class SnapshotRepository {
-  private readonly rows: RowWriter<SnapshotEntity>;
   /** The ids of the files of templates that this process makes. */
   private readonly inWork = new Set<string>();
 
@@ -78,9 +77,7 @@ export class SnapshotRepository {
     private readonly presence: ProcessPresence,
     private readonly clock: Clock,
     @Inject(CONFIG) private readonly config: Pick<Config, 'SNAPSHOT_RETENTION'>,
-  ) {
-    this.rows = new RowWriter(database, SnapshotEntity);
-  }
+  ) {}
 
   /**
    * Inserts a snapshot that is about to be made. The limits hold under concurrent requests; a transient snapshot has
@@ -94,7 +91,7 @@ export class SnapshotRepository {
     await this.locking(row, async () => {
       if (!row.isTransient) assertWithin(limits, plus(await this.usageOf(row.userId), row));
       await this.append(row, { type: 'snapshot_created', data: snapshotFacts(row) });
-      await this.rows.insert(row);
+      await this.database.run(sql.insert(SnapshotEntity, row));
       const onlyCopyId = (await more?.()) ?? null;
       if (onlyCopyId !== null) await this.change(row, { onlyCopyId }, ['making']);
     });
@@ -136,7 +133,7 @@ export class SnapshotRepository {
     await this.locking(row, async () => {
       const source = await lockedSnapshot(this.database, row.copiedFromId ?? '');
       if (source?.status !== 'ready') throw new DomainError('snapshot_not_found');
-      await this.rows.insert(inserted);
+      await this.database.run(sql.insert(SnapshotEntity, inserted));
     });
     return inserted;
   }
@@ -158,7 +155,8 @@ export class SnapshotRepository {
   /** Deletes the files of a template. Call it in the transaction that writes the template. */
   async deleteFiles(id: string): Promise<void> {
     const set = { status: 'deleting' as const, isClean: false, updatedAt: this.clock.now() };
-    await this.rows.update(set, (parameter) => `id = ${parameter(id)} AND status <> 'deleting'`);
+    await this.database.run(sql`
+      UPDATE snapshots SET ${sql.set(SnapshotEntity, set)} WHERE id = ${id} AND status <> 'deleting'`);
   }
 
   /** Marks a snapshot as failed, unless it is ready or was deleted. */
@@ -325,10 +323,10 @@ export class SnapshotRepository {
 
   /** Records that Docker has nothing of a snapshot any more; forgets a deleted one. */
   async markClean({ id }: SnapshotRow): Promise<void> {
-    const isOne = (parameter: Parameter): string => `id = ${parameter(id)} AND is_clean = false`;
+    const isUnclean = sql`id = ${id} AND is_clean = FALSE`;
     await this.database.runInTx(async () => {
-      await this.rows.delete((parameter) => `${isOne(parameter)} AND status = 'deleting'`);
-      await this.rows.update({ isClean: true }, isOne);
+      await this.database.run(sql`DELETE FROM snapshots WHERE ${isUnclean} AND status = 'deleting'`);
+      await this.database.run(sql`UPDATE snapshots SET is_clean = TRUE WHERE ${isUnclean}`);
     });
   }
 
@@ -381,12 +379,9 @@ export class SnapshotRepository {
     set: Partial<SnapshotEntity>,
     from: readonly SnapshotStatus[],
   ): Promise<SnapshotRow | null> {
-    const changed = await this.rows.update(set, (parameter) => {
-      // In the order of the text: SQLite's parameters have no numbers.
-      const isOne = `id = ${parameter(row.id)}`;
-      return `${isOne} AND status IN (${from.map((status) => parameter(status)).join(', ')})`;
-    });
-    return changed === 1 ? { ...row, ...set } : null;
+    const { affected } = await this.database.run(sql`
+      UPDATE snapshots SET ${sql.set(SnapshotEntity, set)} WHERE id = ${row.id} AND status IN (${sql.list(from)})`);
+    return affected === 1 ? { ...row, ...set } : null;
   }
 
   /** Users are told nothing of transient snapshots. */

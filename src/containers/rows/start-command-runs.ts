@@ -1,8 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
-import type { SelectQueryBuilder, UpdateQueryBuilder } from 'typeorm';
-import { Database } from '../../database';
+import type { SelectQueryBuilder } from 'typeorm';
+import { Database, type Sql, sql } from '../../database';
 import type { ContainerFacts } from '../../events';
 import { Clock } from '../../scheduling';
 import { TiersService } from '../../tiers';
@@ -100,9 +100,8 @@ export class StartCommandRuns {
   }
 
   /** Records that the command is being started. @returns false if it is not due any more */
-  async take({ run, container: { id } }: StartCommandRun): Promise<boolean> {
-    const update = this.update(id, run).andWhere('start_due_at IS NOT NULL');
-    return (await update.set({ startDueAt: null, startReady: null }).execute()).affected === 1;
+  take(run: StartCommandRun): Promise<boolean> {
+    return this.update(run, { startDueAt: null, startReady: null }, sql`start_due_at IS NOT NULL`);
   }
 
   /**
@@ -111,11 +110,11 @@ export class StartCommandRuns {
    * @param next.dueInMs milliseconds until the command is started again; null: not in this course
    */
   async settle(
-    { run, container: { id } }: StartCommandRun,
+    run: StartCommandRun,
     next: { readonly dueInMs: number | null; readonly failures: number },
   ): Promise<void> {
     const startDueAt = next.dueInMs === null ? null : new Date(this.clock.now().getTime() + next.dueInMs);
-    await this.update(id, run).set({ startDueAt, startFailures: next.failures, startReady: null }).execute();
+    await this.update(run, { startDueAt, startFailures: next.failures, startReady: null }, sql`TRUE`);
   }
 
   /** The course of a run whose process has died; null if the course is over. */
@@ -136,9 +135,8 @@ export class StartCommandRuns {
   }
 
   /** @returns false if the course is over */
-  async noteReady({ run, container: { id } }: StartCommandRun, startReady: boolean): Promise<boolean> {
-    const update = this.update(id, run).andWhere('start_due_at IS NULL');
-    return (await update.set({ startReady, updatedAt: this.clock.now() }).execute()).affected === 1;
+  noteReady(run: StartCommandRun, startReady: boolean): Promise<boolean> {
+    return this.update(run, { startReady, updatedAt: this.clock.now() }, sql`start_due_at IS NULL`);
   }
 
   /** The container as events show it; null if it is deleted. */
@@ -164,10 +162,15 @@ export class StartCommandRuns {
     return this.database.manager.createQueryBuilder(ContainerEntity, 'c').where('c.deletedAt IS NULL');
   }
 
-  private update(id: string, run: string): UpdateQueryBuilder<ContainerEntity> {
-    return this.database.manager
-      .createQueryBuilder()
-      .update(ContainerEntity)
-      .where('id = :id AND deleted_at IS NULL AND start_run = :run', { id, run });
+  /** @returns false if the course is over, or the condition does not hold */
+  private async update(
+    { run, container: { id } }: StartCommandRun,
+    set: Partial<ContainerRow>,
+    condition: Sql,
+  ): Promise<boolean> {
+    const { affected } = await this.database.run(sql`
+      UPDATE containers SET ${sql.set(ContainerEntity, set)}
+      WHERE id = ${id} AND deleted_at IS NULL AND start_run = ${run} AND ${condition}`);
+    return affected === 1;
   }
 }

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { SelectQueryBuilder } from 'typeorm';
-import { Database, isAbsentSql, ProcessPresence, RowWriter, TaskLead } from '../../database';
+import { Database, isAbsentSql, ProcessPresence, type Sql, sql, TaskLead } from '../../database';
 import { type WarmSlot, WarmSlotEntity } from '../model/warm-slot.entity';
 
 /** No slot can be taken. The creation goes on without one. */
@@ -20,7 +20,6 @@ export interface HeldSlot {
  */
 @Injectable()
 export class WarmSlots {
-  private readonly rows: RowWriter<WarmSlotEntity>;
   /** Of the filling of the pool. */
   private readonly filling: TaskLead;
 
@@ -28,7 +27,6 @@ export class WarmSlots {
     private readonly database: Database,
     private readonly presence: ProcessPresence,
   ) {
-    this.rows = new RowWriter(database, WarmSlotEntity);
     this.filling = new TaskLead(database, presence, 'warm_filler');
   }
 
@@ -65,7 +63,9 @@ export class WarmSlots {
       ipAddress: null,
     };
     return this.database.runInTx(async () => {
-      return (await this.filling.isHeld('FOR UPDATE')) && this.rows.insert(row);
+      const isHeld = await this.filling.isHeld('locked');
+      if (isHeld) await this.database.run(sql.insert(WarmSlotEntity, row));
+      return isHeld;
     });
   }
 
@@ -74,21 +74,22 @@ export class WarmSlots {
     id: string,
     seen: Pick<WarmSlot, 'engineId' | 'runtime' | 'runStartedAt' | 'ipAddress'>,
   ): Promise<boolean> {
-    const { holder } = this.presence;
-    const where = (parameter: (value: unknown) => string): string =>
-      `id = ${parameter(id)} AND state = 'making' AND holder = ${parameter(holder)}`;
-    return (await this.rows.update({ ...seen, state: 'ready' }, where)) === 1;
+    const { affected } = await this.database.run(sql`
+      UPDATE warm_slots SET ${sql.set(WarmSlotEntity, { ...seen, state: 'ready' })}
+      WHERE id = ${id} AND state = 'making' AND holder = ${this.holder}`);
+    return affected === 1;
   }
 
   /** Keeps a slot from being taken, before it is removed from Docker. @returns false if a creation has taken it */
   async markReleasing(id: string): Promise<boolean> {
-    const { holder } = this.presence;
-    return (await this.rows.update({ state: 'releasing', holder }, (parameter) => `id = ${parameter(id)}`)) === 1;
+    const { affected } = await this.database.run(sql`
+      UPDATE warm_slots SET state = 'releasing', holder = ${this.holder} WHERE id = ${id}`);
+    return affected === 1;
   }
 
   /** Releases the slots of processes that are no longer there. */
   async releaseOfTheDead(): Promise<void> {
-    await this.rows.update({ state: 'releasing' }, (parameter) => this.isOfTheDead(parameter));
+    await this.database.run(sql`UPDATE warm_slots SET state = 'releasing' WHERE ${this.isOfTheDead}`);
   }
 
   /**
@@ -96,12 +97,12 @@ export class WarmSlots {
    * containers are orphans then, and their volumes stay.
    */
   async forgetOfTheDead(): Promise<void> {
-    await this.rows.delete((parameter) => `state <> 'releasing' AND ${this.isOfTheDead(parameter)}`);
+    await this.database.run(sql`DELETE FROM warm_slots WHERE state <> 'releasing' AND ${this.isOfTheDead}`);
   }
 
   /** To be called once nothing of the slot is left in Docker. */
   async delete(id: string): Promise<void> {
-    await this.rows.delete((parameter) => `id = ${parameter(id)} AND state <> 'ready'`);
+    await this.database.run(sql`DELETE FROM warm_slots WHERE id = ${id} AND state <> 'ready'`);
   }
 
   /**
@@ -116,7 +117,7 @@ export class WarmSlots {
     if (!this.database.isSqlite) query.setLock('pessimistic_write').setOnLocked('skip_locked');
     const slot = await query.getOne();
     if (slot === null) throw new NoSlotError('no slot is ready');
-    await this.rows.delete((parameter) => `id = ${parameter(slot.id)}`);
+    await this.database.run(sql`DELETE FROM warm_slots WHERE id = ${slot.id}`);
     return slot;
   }
 
@@ -146,8 +147,8 @@ export class WarmSlots {
     return entities.map((slot, at) => ({ slot, isAbandoned: raw[at]?.absent === true }));
   }
 
-  private isOfTheDead(parameter: (value: unknown) => string): string {
-    return this.database.isSqlite ? `holder <> ${parameter(this.presence.holder)}` : isAbsentSql('holder');
+  private get isOfTheDead(): Sql {
+    return sql.by({ sqlite: sql`holder <> ${this.holder}`, postgres: sql.raw(isAbsentSql('holder')) });
   }
 
   private query(): SelectQueryBuilder<WarmSlotEntity> {

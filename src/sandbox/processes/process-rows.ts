@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { TIMESTAMP } from '../../database/column-types';
-import { ABSENT_FOR_MS, Database, isAbsentSql, ProcessPresence, Retention, RowWriter } from '../../database';
+import { ABSENT_FOR_MS, Database, isAbsentSql, ProcessPresence, Retention, sql } from '../../database';
 import { DomainError, type ErrorCode } from '../../errors';
 import { type EventDraft, EventLog, type ProcessFacts } from '../../events';
 import { Clock, Stopwatch } from '../../scheduling';
@@ -107,7 +107,6 @@ interface Limit {
 /** Reads and writes the rows of processes, together with their events. */
 @Injectable()
 export class ProcessRows {
-  private readonly rows: RowWriter<ProcessEntity>;
   /** When each holder was first seen without presence. */
   private readonly missing = new Map<string, Stopwatch>();
 
@@ -116,9 +115,7 @@ export class ProcessRows {
     private readonly events: EventLog,
     private readonly presence: ProcessPresence,
     private readonly clock: Clock,
-  ) {
-    this.rows = new RowWriter(database, ProcessEntity);
-  }
+  ) {}
 
   /** @throws DomainError the limit's error */
   async assertRoom(place: Pick<ProcessRow, 'kind' | 'containerId' | 'engineId'>, limit: Limit): Promise<void> {
@@ -163,9 +160,10 @@ export class ProcessRows {
   async announce(row: ProcessRow): Promise<void> {
     if (row.isAnnounced) return;
     await this.database.runInTxLocking(row.userId, async () => {
-      const update = this.update(row.id).andWhere('is_announced = :no', { no: false });
-      const isFirst = (await update.set({ isAnnounced: true }).execute()).affected === 1;
-      if (isFirst) await this.emit(row, { type: 'process_started', data: processFacts(row) });
+      const { affected } = await this.database.run(sql`
+        UPDATE processes SET is_announced = TRUE
+        WHERE id = ${row.id} AND ended_at IS NULL AND is_announced = FALSE`);
+      if (affected === 1) await this.emit(row, { type: 'process_started', data: processFacts(row) });
     });
     row.isAnnounced = true;
   }
@@ -173,7 +171,7 @@ export class ProcessRows {
   /** Has the end of a process count as requested. @throws the database's error */
   async markEnding(row: ProcessRow): Promise<void> {
     row.isEnding = true;
-    await this.update(row.id).set({ isEnding: true }).execute();
+    await this.database.run(sql`UPDATE processes SET is_ending = TRUE WHERE id = ${row.id} AND ended_at IS NULL`);
   }
 
   /**
@@ -194,7 +192,7 @@ export class ProcessRows {
       if (row?.endedAt !== null) return row;
       const end = { reason: reason === 'exited' && row.isEnding ? ('ended' as const) : reason, exitCode };
       const ended = { ...end, endedAt: this.clock.now() };
-      await this.update(id).set(ended).execute();
+      await this.database.manager.update(ProcessEntity, { id }, ended);
       await also?.(end);
       if (isTold) await this.emit(row, endEvent(row, end));
       return Object.assign(row, ended);
@@ -219,7 +217,7 @@ export class ProcessRows {
   }
 
   async delete({ id }: Pick<ProcessRow, 'id'>): Promise<void> {
-    await this.rows.delete((parameter) => `id = ${parameter(id)}`);
+    await this.database.run(sql`DELETE FROM processes WHERE id = ${id}`);
   }
 
   /** Takes over the running processes that a dead server process waited for: on SQLite, any other one. */
@@ -239,23 +237,21 @@ export class ProcessRows {
       const since = this.missing.get(row.holder) ?? new Stopwatch();
       this.missing.set(row.holder, since);
       if (!this.database.isSqlite && since.age < ABSENT_FOR_MS) continue;
-      const { id } = row;
-      const update = this.database.manager.createQueryBuilder().update(ProcessEntity).set({ holder });
-      const isMine = await update.where('id = :id AND holder = :former', { id, former: row.holder }).execute();
-      if (isMine.affected === 1) taken.push({ ...row, holder });
+      const { affected } = await this.database.run(sql`
+        UPDATE processes SET holder = ${holder} WHERE id = ${row.id} AND holder = ${row.holder}`);
+      if (affected === 1) taken.push({ ...row, holder });
     }
     return taken;
   }
 
   private async insert(row: ProcessRow, limit: Limit): Promise<void> {
     const { kind, containerId, engineId } = row;
-    const isInserted = await this.rows.insert(row, (parameter) => {
-      // Processes in the Docker container that this one replaced do not count: they end with it.
-      const alike = `container_id = ${parameter(containerId)} AND docker_id = ${parameter(engineId)}`;
-      const running = `kind = ${parameter(kind)} AND ended_at IS NULL`;
-      return `(SELECT COUNT(*) FROM processes WHERE ${alike} AND ${running}) < ${parameter(limit.count)}`;
-    });
-    if (!isInserted) throw new DomainError(limit.error, { fields: { limit: limit.count } });
+    // Processes in the Docker container that this one replaced do not count: they end with it.
+    const isAlike = sql`container_id = ${containerId} AND docker_id = ${engineId} AND kind = ${kind}`;
+    const { affected } = await this.database.run(sql`
+      INSERT INTO processes (${sql.columns(ProcessEntity)}) SELECT ${sql.values(ProcessEntity, row)}
+      WHERE (SELECT COUNT(*) FROM processes WHERE ${isAlike} AND ended_at IS NULL) < ${limit.count}`);
+    if (affected === 0) throw new DomainError(limit.error, { fields: { limit: limit.count } });
   }
 
   private rowOf(kept: KeptProgram & { readonly kind: ProcessRow['kind'] }): ProcessRow {
@@ -289,13 +285,6 @@ export class ProcessRows {
 
   private running() {
     return this.database.manager.createQueryBuilder(ProcessEntity, 'process').where('process.endedAt IS NULL');
-  }
-
-  private update(id: string) {
-    return this.database.manager
-      .createQueryBuilder()
-      .update(ProcessEntity)
-      .where('id = :id AND ended_at IS NULL', { id });
   }
 }
 

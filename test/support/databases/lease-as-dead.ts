@@ -1,5 +1,6 @@
 import type { ContainerRow, Operation } from '../../../src/containers/model/container.entity';
 import { LeaseStore } from '../../../src/containers/leases/lease-store';
+import { sql } from '../../../src/database';
 import type { Berth } from '../servers/berth';
 
 /** Leaves a container as an operation leaves it whose process died. Only a sweep takes it over by itself. */
@@ -14,8 +15,7 @@ export async function leaseAsDead({ app }: Berth, row: ContainerRow, operation: 
   } as const;
   const isLeased = await store.acquire(grant, {
     set: { operation, operationCancelled: false, revision: row.revision + 1 },
-    where: 'revision = :read',
-    parameters: { read: row.revision },
+    where: sql`revision = ${row.revision}`,
   });
   expect(isLeased).toBe(true);
 }
