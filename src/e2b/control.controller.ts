@@ -8,11 +8,11 @@ import { ConnectionEnd } from '../http';
 import { ImageCatalog } from '../images';
 import * as dto from './control.dto';
 import { E2bError, E2bRoutes } from './e2b-error';
+import { UUID } from './sandbox-access';
 import { SandboxMetrics } from './sandbox-metrics';
-import { E2bSandboxes, ENVD_VERSION } from './sandboxes';
+import { E2bSandboxes, ENVD_VERSION, imageOf } from './sandboxes';
 
 const SNAPSHOT_MS = 120_000;
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** What E2B has and Berth has not. */
 const MISSING = ['volumes', 'volumes/:id', 'secrets', 'secrets/:id'];
@@ -202,7 +202,7 @@ export class E2bController {
   @Get('templates/aliases/:alias')
   @Scopes('read')
   async alias(@Param('alias') alias: string): Promise<object> {
-    const name = alias === 'base' ? 'sandbox' : alias;
+    const name = imageOf(alias);
     if (this.images.find(name) === undefined) await this.templates.get(name);
     return { templateID: alias, public: true };
   }

@@ -29,7 +29,8 @@ const NO_SANDBOX: SandboxPortSettings = { ...USUAL };
 /** Sandboxes whose ports' settings are remembered. */
 const MOST_REMEMBERED = 10_000;
 
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+/** The form of the ids of containers and snapshots. */
+export const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** Compared with in the place of an unknown sandbox's secret. No request can send it: it is never given out. */
 const NO_SECRET = randomBytes(32).toString('hex');
@@ -118,8 +119,8 @@ export class SandboxAccess {
     if (existing) return existing;
     const sealedToken = this.secrets.seal(randomBytes(32).toString('hex'), placeOf(containerId));
     const row: E2bSandboxEntity = { ...USUAL, ...sandbox, sealedToken, createdAt: this.clock.now() };
-    this.ports.delete(containerId);
     await this.database.run(sql`${sql.insert(E2bSandboxEntity, row)} ON CONFLICT DO NOTHING`);
+    this.ports.delete(containerId);
     return (await manager.findOneBy(E2bSandboxEntity, { containerId })) ?? row;
   }
 

@@ -9,7 +9,7 @@ import type { ConnectDto, ForkDto, ListDto, NetworkDto, NewSandboxDto } from './
 import { E2bError } from './e2b-error';
 import { E2bSandboxEntity } from './e2b-sandbox.entity';
 import { networkOf, portsOf } from './network-rules';
-import { SandboxAccess } from './sandbox-access';
+import { SandboxAccess, UUID } from './sandbox-access';
 import { cpuCountOf } from './sandbox-metrics';
 
 /** The version of envd whose features are served. */
@@ -22,7 +22,6 @@ const CREATION_MS = 120_000;
 const PAGE = 200;
 /** The end of a container that has none: clients require one. */
 const NEVER = '9999-12-31T23:59:59.000Z';
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** Settings that Berth does not have, and what does their work. */
 const REFUSED = {
@@ -78,7 +77,7 @@ export class E2bSandboxes {
       try {
         await this.untilRunning(caller, id, signal);
       } catch (error) {
-        // The client never learns the id, so nobody else would delete what has failed.
+        // The client never learns the id, so it cannot delete the failed container.
         await this.containers.delete(caller, id).catch(() => undefined);
         throw error;
       }
@@ -266,7 +265,8 @@ function templateOf({ template, image }: ContainerView): string {
 /** E2B's own templates, and the images in their place. */
 const TEMPLATES: Readonly<Record<string, string>> = { base: 'sandbox', 'code-interpreter-v1': 'code' };
 
-function imageOf(template: string): string {
+/** The image, or the template of Berth, that a template of E2B stands for. */
+export function imageOf(template: string): string {
   return TEMPLATES[template] ?? template;
 }
 

@@ -17,7 +17,8 @@ describe("E2B's control API", () => {
   beforeAll(async () => {
     const image = { name: 'sandbox', reference: testImage(), description: 'Test', default: true, pull: 'never' };
     const file = join(folder, 'images.json');
-    writeFileSync(file, JSON.stringify({ images: [image] }));
+    const code = { ...image, name: 'code', reference: 'berth/code:latest', default: false };
+    writeFileSync(file, JSON.stringify({ images: [image, code] }));
     const environment = { INSTANCE_ID: 'e2b', IMAGES_FILE: file, VOLUME_RETENTION: '0' };
     berth = await Berth.start({ engine: new FakeEngine(new FakeDaemon()), environment });
     user = await berth.user('enterprise');
@@ -77,6 +78,14 @@ describe("E2B's control API", () => {
       expect((await list(`startedAfter=${String(newest?.startedAt)}`)).ids).toContain(newest?.sandboxID);
       expect((await list('startedAfter=9999-01-01T00:00:00Z')).ids).toEqual([]);
     });
+  });
+
+  it("knows E2B's own templates by their names", async () => {
+    for (const alias of ['base', 'code-interpreter-v1']) {
+      const { status, body } = await user.api.call('GET', `/e2b/templates/aliases/${alias}`);
+      expect({ status, body }).toMatchObject({ status: 200, body: { templateID: alias } });
+    }
+    expect((await user.api.call('GET', '/e2b/templates/aliases/none')).status).toBe(404);
   });
 
   it('forgets the secret of a sandbox with its data', async () => {
