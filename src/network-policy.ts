@@ -145,11 +145,14 @@ function textOf({ address, prefix, port, protocol }: AllowedPort): string {
   return `${address}/${String(prefix)}:${String(port)}${protocol === 'udp' ? '/udp' : ''}`;
 }
 
+/** An address as a number of 32 bits. */
+export function numberOf(address: ipaddr.IPv4): number {
+  return address.octets.reduce((sum, octet) => sum * 256 + octet, 0);
+}
+
 function order(a: AllowedPort, b: AllowedPort): number {
-  const numberOf = ({ address }: AllowedPort): number =>
-    ipaddr.IPv4.parse(address).octets.reduce((sum, octet) => sum * 256 + octet, 0);
   return (
-    numberOf(a) - numberOf(b) ||
+    numberOf(ipaddr.IPv4.parse(a.address)) - numberOf(ipaddr.IPv4.parse(b.address)) ||
     a.prefix - b.prefix ||
     (a.port ?? 0) - (b.port ?? 0) ||
     String(a.protocol).localeCompare(String(b.protocol), 'en')

@@ -20,10 +20,13 @@ interface Call {
 
 /** What a run has written and shown so far, within bounds: the sandbox decides how much there is. */
 export class CodeCollector {
-  private readonly end = { running: true, execution_count: null, interrupted: null, restarted: false, next: 0 };
   private readonly ended: { -readonly [Field in keyof CodeEndView]: CodeEndView[Field] } = {
     execution: '',
-    ...this.end,
+    running: true,
+    execution_count: null,
+    interrupted: null,
+    restarted: false,
+    next: 0,
   };
   private readonly seen = { stdout: '', stderr: '', results: [] as CodeShownView[], truncated: false };
   private exception: CodeExceptionView | null = null;

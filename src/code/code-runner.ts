@@ -20,6 +20,7 @@ export const ENVIRONMENT_HEADER = 'x-berth-environment';
 const AT_ONCE = 16;
 /** How long after the start of a container its server may take to listen. */
 const LISTENS_WITHIN_MS = 10_000;
+const LISTENS_RETRY_MS = 50;
 /** What a run may take beyond its timeout: its turn, the start of a kernel, an interrupt, a restart. */
 const BEYOND_MS = 90_000;
 /** Sandboxes are not trusted: a longer line, which would be a large picture, or deeper JSON ends the run. */
@@ -142,7 +143,7 @@ export class CodeRunner implements OnModuleDestroy {
         const age = startedAt === null ? 0 : this.clock.now().getTime() - Date.parse(startedAt);
         if (Math.max(age, performance.now() - since) > LISTENS_WITHIN_MS)
           throw new DomainError('code_unavailable', { cause: error });
-        await delay(50);
+        await delay(LISTENS_RETRY_MS);
       }
     }
   }

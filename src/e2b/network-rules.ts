@@ -1,5 +1,5 @@
 import ipaddr from 'ipaddr.js';
-import type { NetworkPolicy } from '../network-policy';
+import { type NetworkPolicy, numberOf } from '../network-policy';
 import { E2bError } from './e2b-error';
 import type { SandboxPortSettings } from './sandbox-access';
 
@@ -85,10 +85,6 @@ function contains(outer: Network, inner: Network): boolean {
 function partOf(address: number, prefix: number): number {
   const size = 2 ** (32 - prefix);
   return address - (address % size);
-}
-
-function numberOf(address: ipaddr.IPv4): number {
-  return address.octets.reduce((sum, octet) => sum * 256 + octet, 0);
 }
 
 function textOf({ first, prefix }: Network): string {

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { isUUID } from 'class-validator';
-import { In } from 'typeorm';
+import { Raw } from 'typeorm';
 import { grantedEnd, grantedScopes, type Principal, TokenRequests, TokenService } from '../auth';
 import { CONFIG, type Config } from '../config';
 import { Database, isUniqueViolation, type Lookup, Retention, sql } from '../database';
@@ -151,13 +151,11 @@ export class SshKeys {
     fingerprint: string;
     now: Date;
   }): Promise<void> {
-    const { manager } = this.database;
-    const dead = await manager
-      .createQueryBuilder(SshKeyEntity, 'ssh_keys')
-      .where('(ssh_keys.userId = :userId OR ssh_keys.fingerprint = :fingerprint)', { userId, fingerprint })
-      .andWhere(`NOT ${IS_LIVE}`, { now: this.database.timestamp(now) })
-      .getMany();
-    await manager.delete(SshKeyEntity, { id: In(dead.map(({ id }) => id)) });
+    const id = Raw(() => `NOT ${IS_LIVE}`, { now: this.database.timestamp(now) });
+    await this.database.manager.delete(SshKeyEntity, [
+      { userId, id },
+      { fingerprint, id },
+    ]);
   }
 }
 

@@ -124,7 +124,7 @@ describe('the image that runs code', () => {
       expect((await sandbox.runCode('own + 1', { timeoutMs: 20_000 })).text).toBe('2');
     });
 
-    it('is reached below the preview domain too, and by nobody without a secret', async () => {
+    it('is reached below the preview domain too, and refuses requests without a secret', async () => {
       const target = { containerId: sandbox.sandboxId, port: 49_999 };
       const { port, host } = new URL(berth.app.get(PreviewServer).originOf(target) ?? '');
       const ask = (headers: Record<string, string>): Promise<Response> =>

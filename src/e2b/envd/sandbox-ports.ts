@@ -75,15 +75,12 @@ export class SandboxPorts implements PreviewExtension, OnModuleInit {
     { target, clientAddress }: { readonly target: PreviewTarget; readonly clientAddress: string },
   ): Promise<KnownVisit> {
     const { containerId, port } = target;
-    const { isPublic, requestHost } = (await this.access.portsOf(containerId)) ?? {
-      isPublic: false,
-      requestHost: null,
-    };
+    const settings = await this.access.portsOf(containerId);
     const known = {
       principal: null,
-      // Whoever reaches that port runs code in the sandbox.
-      isPublic: isPublic && port !== CODE_PORT,
-      host: requestHost?.replaceAll('${PORT}', String(port)) ?? null,
+      // A request to that port runs code in the sandbox.
+      isPublic: settings?.isPublic === true && port !== CODE_PORT,
+      host: settings?.requestHost?.replaceAll('${PORT}', String(port)) ?? null,
     };
     const { headers } = request;
     // An application may have headers of these names. Without the form of a secret, they are the application's.
@@ -97,7 +94,8 @@ export class SandboxPorts implements PreviewExtension, OnModuleInit {
   /** E2B's own answers where a sandbox is gone, or its traffic token is missing. */
   async refusalOf(error: unknown, { containerId }: PreviewTarget): Promise<{ status: number; body: object } | null> {
     const refusal = error instanceof DomainError ? REFUSALS[error.kind] : undefined;
-    if (!refusal || !(await this.access.portsOf(containerId))) return null;
+    // The visitor gets an answer also if the database does not answer.
+    if (!refusal || !(await this.access.portsOf(containerId).catch(() => null))) return null;
     const { status, message } = refusal;
     return { status, body: { code: status, message, sandboxId: containerId } };
   }
