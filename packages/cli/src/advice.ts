@@ -88,6 +88,7 @@ const ADVICE: Readonly<Partial<Record<BerthErrorCode, Advice>>> = {
   ssh_disabled: ASK_OPERATOR,
   command_not_started: says("Check the program's name, -w and -u. For shell syntax, use `sh -c '…'`."),
   path_denied: says("The image's user has no access. Try a path in /home/user."),
+  execution_not_found: says('Run the code again. A stop or a resize of the container ends all runs.'),
   code_unavailable: says('Create a container of the image code: `berth create code`. An operator builds the image.'),
   path_not_found: (_, doing) => `\`berth exec ${it(doing)} -- ls -l\` lists files.`,
   path_is_directory: says('Use the path of a file.'),

@@ -1,8 +1,5 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BerthError } from '@berth/client';
-import { apiErrorCodes } from '../../client/test/error-codes.ts';
-import { adviceOn } from '../src/advice.ts';
 import { CommandLine, type Ended } from './command-line.ts';
 import { CONTAINER, CONTAINER_ID as ID, type Handler, ScriptedServer } from './scripted-server.ts';
 
@@ -17,37 +14,6 @@ const refusal = (status: number, code: string, error: string): Handler => {
     request.resume().once('end', () => response.end(JSON.stringify({ error, code, request_id: 'r' })));
   };
 };
-
-/** Codes without advice, beside failures of the server, whose advice is to try again. */
-const SELF_EXPLANATORY: readonly string[] = [
-  'aborted',
-  'body_too_large',
-  'broken_off',
-  'claim_lost',
-  'directory_not_empty',
-  'docker_error',
-  'idempotency_key_reused',
-  'internal_error',
-  'invalid_parameters',
-  'method_not_allowed',
-  'name_in_use',
-  'output_endless',
-  'output_too_large',
-  'path_protected',
-  'port_closed',
-  'process_not_ended',
-  'range_not_satisfiable',
-  'request_header_fields_too_large',
-  'request_timeout',
-  'sign_in_code_refused',
-  'stdin_closed',
-  'timed_out',
-  'unknown_session',
-  'unknown_transport',
-  'unsupported_media_type',
-  'unsupported_protocol',
-  'upgrade_required',
-];
 
 describe('an error of berth', () => {
   let line: CommandLine;
@@ -89,13 +55,6 @@ describe('an error of berth', () => {
     ] as const) {
       expect({ args, ...(await line.berth(...args)) }).toEqual({ args, ...said(text, code) });
     }
-  });
-
-  it('must have advice on each code of the API that does not explain itself', () => {
-    const without = apiErrorCodes().filter((code) => {
-      return adviceOn(new BerthError({ status: 409, code, message: 'refused' }), {}) === '';
-    });
-    expect(without.filter((code) => !code.endsWith('_failed')).sort()).toEqual(SELF_EXPLANATORY);
   });
 
   it('must name the one of several things that was refused', async () => {
