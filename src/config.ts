@@ -341,6 +341,7 @@ export const environmentSchema = z.object({
   PREVIEW_PORT: z.union([z.literal('off'), integer(0, 65535)]).default('off'),
   PREVIEW_DOMAIN: domainName.default('preview.localhost'),
   PREVIEW_RESUMES: z.enum(['on', 'off']).default('on'),
+  E2B_PUBLIC_PORTS: z.enum(['on', 'off']).default('off'),
   SSH_PORT: z.union([z.literal('off'), integer(0, 65535)]).default('off'),
   SSH_ADDRESS: sshAddress.optional(),
   SSH_HOST_KEY_FILE: z.string().min(1).optional(),

@@ -24,11 +24,13 @@ describe("the network of E2B's settings", () => {
     expect(allow).toEqual(expect.arrayContaining(['8.8.8.9/32:*', '8.8.8.10/31:*', '128.0.0.0/1:*']));
   });
 
-  it('leaves ports private unless it says otherwise', () => {
-    expect(portsOf(undefined)).toEqual({ isPublic: false, requestHost: null });
+  it('leaves ports as the server has them unless it says otherwise', () => {
+    expect(portsOf({}, false)).toEqual({ isPublic: false, requestHost: null });
+    expect(portsOf({}, true)).toEqual({ isPublic: true, requestHost: null });
+    expect(portsOf({ allowPublicTraffic: false }, true)).toEqual({ isPublic: false, requestHost: null });
     const asked = { allowPublicTraffic: true, maskRequestHost: 'app.test:${PORT}' };
-    expect(portsOf(asked)).toEqual({ isPublic: true, requestHost: 'app.test:${PORT}' });
-    expect(() => portsOf({ maskRequestHost: 'a\r\nb' })).toThrow(/network.maskRequestHost/);
+    expect(portsOf(asked, false)).toEqual({ isPublic: true, requestHost: 'app.test:${PORT}' });
+    expect(() => portsOf({ maskRequestHost: 'a\r\nb' }, false)).toThrow(/network.maskRequestHost/);
   });
 
   it.each([

@@ -41,12 +41,13 @@ export function networkOf(asked: Readonly<Record<string, unknown>>): NetworkPoli
 }
 
 /**
- * How the ports of a sandbox are seen. They are private unless the request says otherwise.
+ * How the ports of a sandbox are seen.
  *
+ * @param isPublicByDefault where the request does not say
  * @throws E2bError
  */
-export function portsOf(asked: Readonly<Record<string, unknown>> = {}): SandboxPortSettings {
-  const { allowPublicTraffic, maskRequestHost: host } = asked;
+export function portsOf(asked: Readonly<Record<string, unknown>>, isPublicByDefault: boolean): SandboxPortSettings {
+  const { allowPublicTraffic = isPublicByDefault, maskRequestHost: host } = asked;
   const isHost = host == null || (typeof host === 'string' && /^[\w.:${}[\]-]{1,255}$/.test(host));
   if (!isHost) throw new E2bError(400, 'must be a host name', 'network.maskRequestHost');
   return { isPublic: allowPublicTraffic === true, requestHost: host ?? null };

@@ -38,7 +38,7 @@ export class E2bSandboxes {
     private readonly forks: Forks,
     private readonly access: SandboxAccess,
     private readonly database: Database,
-    @Inject(CONFIG) private readonly config: Pick<Config, 'PREVIEW_DOMAIN' | 'PREVIEW_PORT'>,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'PREVIEW_DOMAIN' | 'PREVIEW_PORT' | 'E2B_PUBLIC_PORTS'>,
   ) {}
 
   /**
@@ -71,7 +71,7 @@ export class E2bSandboxes {
       containerId: id,
       template: body.templateID,
       metadata: fits ? null : metadata,
-      ...portsOf(body.network),
+      ...portsOf(body.network ?? {}, this.config.E2B_PUBLIC_PORTS === 'on'),
     });
     if (created.status !== 'running') {
       try {

@@ -2,30 +2,38 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { testImage } from '../support/clients/api-client';
+import { PreviewClient } from '../support/clients/preview-client';
 import { FakeEngine } from '../support/fakes/fake-engine';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
 import { Database } from '../../src/database';
 import { E2bSandboxEntity } from '../../src/e2b/e2b-sandbox.entity';
+import { PreviewServer } from '../../src/previews';
 import { eventually } from '../support/eventually';
 import { Berth, type TestUser } from '../support/servers/berth';
+import { PreviewApplication } from '../support/servers/preview-application';
 
 describe("E2B's control API", () => {
   let berth: Berth;
   let user: TestUser;
   const folder = mkdtempSync(join(tmpdir(), 'e2b-'));
+  const daemon = new FakeDaemon();
+  const application = new PreviewApplication();
 
   beforeAll(async () => {
     const image = { name: 'sandbox', reference: testImage(), description: 'Test', default: true, pull: 'never' };
     const file = join(folder, 'images.json');
     const code = { ...image, name: 'code', reference: 'berth/code:latest', default: false };
     writeFileSync(file, JSON.stringify({ images: [image, code] }));
-    const environment = { INSTANCE_ID: 'e2b', IMAGES_FILE: file, VOLUME_RETENTION: '0' };
-    berth = await Berth.start({ engine: new FakeEngine(new FakeDaemon()), environment });
+    await application.start(daemon);
+    const previews = { PREVIEW_PORT: '0', E2B_PUBLIC_PORTS: 'on' };
+    const environment = { INSTANCE_ID: 'e2b', IMAGES_FILE: file, VOLUME_RETENTION: '0', ...previews };
+    berth = await Berth.start({ engine: new FakeEngine(daemon), environment });
     user = await berth.user('enterprise');
   });
 
   afterAll(async () => {
     await berth.stop();
+    application.stop();
     rmSync(folder, { recursive: true });
   });
 
@@ -86,6 +94,29 @@ describe("E2B's control API", () => {
       expect({ status, body }).toMatchObject({ status: 200, body: { templateID: alias } });
     }
     expect((await user.api.call('GET', '/e2b/templates/aliases/none')).status).toBe(404);
+  });
+
+  it.each([
+    ['public', {}, 200],
+    ['public', { allowPublicTraffic: true }, 200],
+    ['private', { allowPublicTraffic: false }, 403],
+  ])('has %s ports with %j where the server makes them public, but that of code', async (_, network, status) => {
+    const created = await user.api.call('POST', '/e2b/sandboxes', {
+      templateID: 'base',
+      network: { ...network, maskRequestHost: 'app.test:${PORT}' },
+    });
+    const { sandboxID, trafficAccessToken } = created.body as Record<string, string>;
+    const at = (port: number): PreviewClient =>
+      new PreviewClient(berth.app.get(PreviewServer).originOf({ containerId: String(sandboxID), port }) ?? '');
+    expect((await at(3000).call('/')).status).toBe(status);
+    expect((await at(49999).call('/')).status).toBe(403);
+    application.forget();
+    const headers = { 'e2b-traffic-access-token': String(trafficAccessToken) };
+    expect((await at(3000).call('/', { headers })).status).toBe(200);
+    expect(application.seen).toEqual([
+      expect.objectContaining({ headers: expect.objectContaining({ host: 'app.test:3000' }) }),
+    ]);
+    await user.api.call('DELETE', `/e2b/sandboxes/${String(sandboxID)}`);
   });
 
   it('forgets the secret of a sandbox with its data', async () => {

@@ -163,6 +163,13 @@ describe("E2B's SDK with a sandbox", () => {
       expect(await sandbox.files.read('x/3')).toBe('streamed');
       await sandbox.files.write('x/4', 'packed'.repeat(1000), { gzip: true });
       expect(await sandbox.files.read('x/4')).toBe('packed'.repeat(1000));
+      const form = new FormData();
+      form.append('file', 'without a name');
+      const query = new URLSearchParams({ path: '/home/user/x/5' }).toString();
+      const sent = { method: 'POST', headers: headers(), body: form };
+      const answer = await fetch(`${berth.url}/e2b/files?${query}`, sent);
+      expect(await answer.json()).toEqual([{ name: '5', path: '/home/user/x/5', type: 'file' }]);
+      expect(await sandbox.files.read('x/5')).toBe('without a name');
     });
 
     it('watches a directory', async () => {

@@ -58,6 +58,7 @@ export class FileUploads {
     return new Promise((resolve, reject) => {
       const written: WrittenFile[] = [];
       let last = Promise.resolve();
+      let count = 0;
       let isFailed = false;
       const fail = (error: unknown): void => {
         isFailed = true;
@@ -65,17 +66,18 @@ export class FileUploads {
         source.destroy();
         for (const part of parts) part.destroy();
       };
-      form.on('file', (field, part, filename) => {
+      form.on('file', (field, part, filename: string | undefined) => {
         parts.add(part);
         part.on('error', () => undefined).once('close', () => parts.delete(part));
         if (field !== 'file') {
           fail(refused('must be in the field "file"'));
           return;
         }
-        const name = path !== undefined && written.length === 0 ? path : filename;
+        count += 1;
+        const name = count === 1 && path !== undefined ? path : filename;
         last = last.then(async () => {
           if (isFailed) return;
-          if (name === '') throw refused('must have a name, or the query a path');
+          if (!name) throw refused('must have a name, or the query a path');
           const file = { length: undefined, read: () => part, discard: () => part.resume() };
           written.push(await this.writeFile(request, name, file));
         });
@@ -109,7 +111,13 @@ function decoded({ headers }: FastifyRequest, body: BodyStream): UploadBody {
 
 function parserOf(type: string): BusboyInstance {
   try {
-    return new Busboy({ headers: { 'content-type': type }, limits: FORM_LIMITS, preservePath: true });
+    return new Busboy({
+      headers: { 'content-type': type },
+      limits: FORM_LIMITS,
+      preservePath: true,
+      // Text in the field "file" is a file too, without a name of its own.
+      isPartAFile: (field, _, filename) => field === 'file' || filename !== undefined,
+    });
   } catch {
     throw refused('must be a form with a boundary');
   }
