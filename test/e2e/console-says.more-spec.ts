@@ -155,6 +155,17 @@ describe('a token that is made in the console', () => {
     expect(await live()).toEqual(['laptop', 'test']);
   });
 
+  it("has the form of E2B's keys if it is for E2B's SDKs, and tells where to send it", async () => {
+    await click(page, 'New token');
+    await page.getByLabel('Name', { exact: true }).fill('agent');
+    await page.getByLabel('Used by').selectOption({ label: "Programs with E2B's SDKs" });
+    await click(page, 'Create');
+    await page.getByText(`E2B_SANDBOX_URL to ${berth.url}/e2b`).waitFor();
+    expect(await page.getByRole('dialog').textContent()).toMatch(/e2b_[0-9a-f]{40}/);
+    await click(page, 'Done');
+    expect(await live()).toEqual(['agent', 'console', 'test']);
+  });
+
   it('must end with the session if that is wanted, from another tab too', async () => {
     await make('ci');
     const second = await page.context().newPage();

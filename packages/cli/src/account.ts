@@ -1,7 +1,7 @@
 import { text } from 'node:stream/consumers';
 import { Berth } from '@berth/client';
 import type * as api from '@berth/client';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { doing } from './advice.ts';
 import { forgetContext, isAddress, readConfig, saveContext, useContext } from './config.ts';
 import { CliError, USAGE } from './exit.ts';
@@ -123,6 +123,12 @@ function isReadOnTheWay(url: string): boolean {
   return protocol === 'http:' && !/^(.*\.)?localhost$|^127(\.\d+){3}$|^\[::1\]$/.test(hostname);
 }
 
+interface NewToken {
+  readonly scopes?: ('read' | 'write')[];
+  readonly expiresIn?: number;
+  readonly format?: 'berth' | 'e2b';
+}
+
 function addTokens(tokens: Command): void {
   tokens
     .command('ls', { isDefault: true })
@@ -143,10 +149,12 @@ function addTokens(tokens: Command): void {
       written.split(','),
     )
     .option('--expires-in <days>', 'Days until it expires', whole)
-    .action(async (name: string, options: { scopes?: ('read' | 'write')[]; expiresIn?: number }, command: Command) => {
+    .addOption(new Option('--format <format>', "Form of its text; e2b for E2B's SDKs").choices(['berth', 'e2b']))
+    .action(async (name: string, options: NewToken, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
-      const { scopes, expiresIn } = options;
-      const body = { name, ...(scopes && { scopes }), ...(expiresIn !== undefined && { expires_in: expiresIn }) };
+      const { scopes, expiresIn, format } = options;
+      const expires = expiresIn !== undefined && { expires_in: expiresIn };
+      const body = { name, ...(scopes && { scopes }), ...(format && { format }), ...expires };
       const created = await berth.tokens.create(body, { signal });
       if (isJson) sayJson(created);
       else {

@@ -152,6 +152,7 @@ describe('berth', () => {
   it('must make, list and revoke tokens and agents, and show usage', async () => {
     const { stdout: token } = await line.berth('tokens', 'create', 'ci', '--scopes', 'read', '--expires-in', '1');
     expect(token).toMatch(/^berth_[0-9a-f]{64}\n$/);
+    expect((await line.berth('tokens', 'create', 'sdk', '--format', 'e2b')).stdout).toMatch(/^e2b_[0-9a-f]{40}\n$/);
     const tokens = JSON.parse((await line.berth('tokens', '--json')).stdout) as { id: string; name: string }[];
     const made = tokens.find(({ name }) => name === 'ci');
     expect(await line.berth('tokens', 'rm', made?.id ?? '')).toMatchObject({ code: 0 });

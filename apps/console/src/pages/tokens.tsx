@@ -7,7 +7,7 @@ import { me } from '../data/live';
 import { noteMade, session } from '../session';
 import { ask, Dialog } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';
-import { Ago, Empty, Listing, PageHead, RemoveCell, Secret, Shown, TextField, useLoaded } from '../ui/parts';
+import { Ago, Empty, Field, Listing, PageHead, RemoveCell, Secret, Shown, TextField, useLoaded } from '../ui/parts';
 import { ExpiryField, type Grantable, SCOPES, ScopesField } from '../ui/token-fields';
 import { commonWords } from '../words/common';
 import { tokenWords } from '../words/tokens';
@@ -100,12 +100,16 @@ export function Tokens(): JSX.Element {
         >
           <p>{tokenWords.made.text}</p>
           <Secret text={made.token} label={tokenWords.made.secret} />
+          {made.token.startsWith('e2b_') && <p>{tokenWords.made.forE2b(location.origin)}</p>}
           {made.expires_at !== null && <p class="muted">{tokenWords.made.expires(at(made.expires_at))}</p>}
         </Dialog>
       )}
     </>
   );
 }
+
+const FORMATS = ['berth', 'e2b'] as const;
+type Format = (typeof FORMATS)[number];
 
 interface NewTokenProps {
   /** The token of this session; undefined where it is not among them. */
@@ -126,11 +130,12 @@ function NewToken({ own, onClose, onMade }: NewTokenProps): JSX.Element {
     offered.map(([scope]) => scope).filter((scope) => scope !== 'admin'),
   );
   const [days, setDays] = useState('');
+  const [format, setFormat] = useState<Format>('berth');
   const [fault, setFault] = useState<unknown>(null);
   const submit = async (): Promise<void> => {
     try {
       const expires = days === '' ? {} : { expires_in: Number(days) };
-      onMade(await berth.tokens.create({ name: name.trim(), scopes: [...scopes], ...expires }));
+      onMade(await berth.tokens.create({ name: name.trim(), scopes: [...scopes], format, ...expires }));
     } catch (error) {
       setFault(error);
       throw error;
@@ -155,6 +160,22 @@ function NewToken({ own, onClose, onMade }: NewTokenProps): JSX.Element {
         days={days}
         onDays={setDays}
       />
+      <Field label={words.format} fault={faultOf(fault, 'format')}>
+        {(of) => (
+          <select
+            {...of}
+            class="input"
+            value={format}
+            onChange={({ currentTarget }) => setFormat(currentTarget.value as Format)}
+          >
+            {FORMATS.map((each) => (
+              <option key={each} value={each}>
+                {words.formats[each]}
+              </option>
+            ))}
+          </select>
+        )}
+      </Field>
     </Dialog>
   );
 }

@@ -20,12 +20,15 @@ export const tokenWords = {
     limitedExpiryHint: (latest: string) =>
       `It stays valid after you sign out, until it is revoked or expires: at the latest on ${latest}, ` +
       'as this session does. `npm run token` on the server makes longer ones.',
+    format: 'Used by',
+    formats: { berth: "Berth's API, client and command line", e2b: "Programs with E2B's SDKs" },
   },
   made: {
     title: (name: string) => `Token “${name}”`,
     text: 'The token is shown only once. Anyone who has it can do with your containers what its scopes allow.',
     secret: 'The token',
     expires: (time: string) => `It expires on ${time}.`,
+    forE2b: (origin: string) => `Set E2B_API_KEY to this token, and E2B_API_URL and E2B_SANDBOX_URL to ${origin}/e2b.`,
     done: 'Done',
   },
 };
