@@ -6,7 +6,7 @@ const example = readFileSync('.env.example', 'utf8');
 
 /** The settings of `.env.example`; those without a fixed default are commented out there. */
 function settingsOf(text: string): Map<string, { value: string; active: boolean }> {
-  const settings = [...text.matchAll(/^(# )?([A-Z][A-Z_]*)=(.*)$/gm)];
+  const settings = [...text.matchAll(/^(# )?([A-Z][A-Z0-9_]*)=(.*)$/gm)];
   return new Map(
     settings.map(([, comment, name = '', value = '']) => [name, { value, active: comment === undefined }]),
   );
@@ -24,7 +24,7 @@ function faultsOf(environment: Record<string, string>): string {
 
 /** Name and default of each item of the lists of settings; what is written there without quotes is an explanation. */
 function documentedSettings(): Map<string, string | undefined> {
-  const items = readFileSync('docs/configuration.md', 'utf8').matchAll(/^- `([A-Z][A-Z_]*)`(?: \((.*?)\))?:/gm);
+  const items = readFileSync('docs/configuration.md', 'utf8').matchAll(/^- `([A-Z][A-Z0-9_]*)`(?: \((.*?)\))?:/gm);
   return new Map([...items].map(([, name = '', text = '']) => [name, /^`([^`]*)`$/.exec(text)?.[1]]));
 }
 
@@ -61,7 +61,7 @@ describe('.env.example', () => {
   });
 
   it('must explain every setting', () => {
-    const blocks = example.split('\n\n').filter((block) => /^(# )?[A-Z][A-Z_]*=/m.test(block));
+    const blocks = example.split('\n\n').filter((block) => /^(# )?[A-Z][A-Z0-9_]*=/m.test(block));
     expect(blocks.filter((block) => !/^# [A-Za-z].*[ .]/.test(block))).toEqual([]);
   });
 });
