@@ -643,8 +643,10 @@ describe('what is made from snapshots', () => {
       await manager.query(`UPDATE containers SET disk_mb = 32 WHERE id = '${world.id}'`);
       const grown = 'x'.repeat(33 * MIB);
       for (const before of ['nginx', '']) {
-        containerOf(world.id).layer = before;
-        const hold = world.engine.holdOn('containers.stop');
+        const own = containerOf(world.id);
+        own.layer = before;
+        // A container that an earlier resize has replaced is perhaps stopped meanwhile.
+        const hold = world.engine.holdOn('containers.stop', { on: (engineId) => engineId === own.engineId });
         const answering = resize();
         await hold.reached;
         for (const each of world.daemon.containers.values()) if (each.state === 'running') each.layer = grown;
