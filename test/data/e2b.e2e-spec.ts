@@ -7,7 +7,9 @@ import { FakeEngine } from '../support/fakes/fake-engine';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
 import { Database } from '../../src/database';
 import { E2bSandboxEntity } from '../../src/e2b/e2b-sandbox.entity';
+import { TokenService, USUAL_SCOPES } from '../../src/auth';
 import { PreviewServer } from '../../src/previews';
+import { recordedRequests, Replay } from '../support/e2b/recorded-requests';
 import { eventually } from '../support/eventually';
 import { Berth, type TestUser } from '../support/servers/berth';
 import { PreviewApplication } from '../support/servers/preview-application';
@@ -50,6 +52,13 @@ describe("E2B's control API", () => {
     expect(await other.api.call('GET', path)).toMatchObject({ status: 404, body: { code: 404 } });
     expect(await user.api.call('DELETE', path)).toMatchObject({ status: 204 });
     expect(await user.api.call('GET', path)).toMatchObject({ status: 404, body: { code: 404 } });
+  });
+
+  it("answers the recorded requests of E2B's Python SDK with what the SDK reads", async () => {
+    const { id } = await berth.user('enterprise');
+    const issued = { userId: id, name: 'python', scopes: USUAL_SCOPES, expiresAt: null, format: 'e2b' } as const;
+    const { text } = await berth.app.get(TokenService).issue(issued);
+    await new Replay(berth.url, text).run(recordedRequests('python-requests.jsonl'));
   });
 
   describe('lists', () => {

@@ -1,0 +1,101 @@
+/**
+ * Records the requests of a program that is written for E2B, and the shape of the answers, for `recorded-requests.ts`:
+ *
+ *     node test/support/e2b/record-requests.mjs http://127.0.0.1:8080 FOLDER FILE 'the SDK and its version'
+ *
+ * It is a proxy on http://127.0.0.1:18743, and writes the file at Ctrl-C. FOLDER has the SDK's sources: fields of answers
+ * whose names are not there are left out. For Python, the program is `scenario.py`.
+ */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer, request as send } from 'node:http';
+import { join } from 'node:path';
+
+const [berth, sdk, file, about] = process.argv.slice(2);
+const sources = readdirSync(sdk, { recursive: true }).filter((name) => name.endsWith('.py'));
+const words = new Set(sources.flatMap((name) => readFileSync(join(sdk, name), 'utf8').match(/\w+/g) ?? []));
+const isRead = (name) => words.has(name) || words.has(name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
+/** Secrets are not kept: those of a replay are its own. */
+const HEADERS =
+  /^(authorization|content-(encoding|type)|connect-timeout-ms|keepalive-ping-interval|transfer-encoding)$/;
+const requests = [];
+/** Texts that hold an id of an answer, and what stands for them in later requests. */
+const known = new Map();
+const named = (text) => [...known].reduce((all, [value, name]) => all.replaceAll(value, name), text);
+
+function messagesOf(bytes) {
+  const messages = [];
+  for (let at = 0; at + 5 <= bytes.length; at += 5 + bytes.readUInt32BE(at + 1)) {
+    messages.push(bytes.toString('utf8', at + 5, at + 5 + bytes.readUInt32BE(at + 1)));
+  }
+  return messages;
+}
+
+/** What the SDK may read of an answer, with types in the place of values, and names for ids. */
+function shapeOf(value, name) {
+  if (Array.isArray(value)) return value.slice(0, 1).map((each) => shapeOf(each));
+  if (value !== null && typeof value === 'object') {
+    const fields = Object.entries(value).filter(([field]) => name === 'metadata' || isRead(field));
+    return Object.fromEntries(fields.map(([field, each]) => [field, shapeOf(each, field)]));
+  }
+  if (value === null) return 'null';
+  if (!['sandboxID', 'snapshotID', 'watcherId'].includes(name) || known.has(value)) return typeof value;
+  known.set(value, `{{${name} ${String(known.size)}}}`);
+  return known.get(value);
+}
+
+/** Of a stream. Sandboxes may have processes with the same pid: the last one is meant. */
+function shapeOfMessage(text) {
+  const message = JSON.parse(text);
+  const { pid } = message.event?.start ?? {};
+  if (pid === undefined) return shapeOf(message);
+  known.set(`"pid": ${String(pid)}}`, `"pid": {{pid ${String(requests.length)}}}}`);
+  return { event: { start: { pid: `{{pid ${String(requests.length)}}}` } } };
+}
+
+createServer(async (request, response) => {
+  const { method, url, headers } = request;
+  const body = Buffer.concat(await request.toArray());
+  const sent = Object.fromEntries(Object.entries(headers).filter(([name]) => HEADERS.test(name)));
+  const entry = {
+    method,
+    path: named(url),
+    sandbox: named(headers['e2b-sandbox-id'] ?? '') || undefined,
+    headers: sent,
+  };
+  if (headers['content-type']?.startsWith('application/connect+')) entry.messages = messagesOf(body).map(named);
+  else if (headers['content-encoding'] === 'gzip') entry.base64 = body.toString('base64');
+  else entry.body = named(body.toString()) || undefined;
+  requests.push(entry);
+  const options = { method, headers: { ...headers, host: new URL(berth).host } };
+  const onward = send(new URL(url, berth), options, async (answer) => {
+    response.writeHead(answer.statusCode, answer.rawHeaders);
+    const isStream = answer.headers['content-type']?.startsWith('application/connect+') === true;
+    const shapes = [];
+    let read = Buffer.alloc(0);
+    try {
+      for await (const chunk of answer) {
+        read = Buffer.concat([read, chunk]);
+        if (isStream) shapes.push(...messagesOf(read).slice(shapes.length).map(shapeOfMessage));
+        response.write(chunk);
+      }
+    } catch {
+      entry.isLeft = true;
+    }
+    entry.status = answer.statusCode;
+    // Requests up to here did not wait for the stream's end. How output is cut into messages differs: each shape once.
+    if (isStream)
+      Object.assign(entry, {
+        until: requests.length,
+        events: [...new Set(shapes.map((shape) => JSON.stringify(shape)))],
+      });
+    else entry.answer = /^[{[]/.test(read) ? shapeOf(JSON.parse(read)) : read.toString() || undefined;
+    response.end();
+  });
+  onward.on('error', () => response.destroy()).end(body);
+  response.on('close', () => onward.destroy());
+}).listen(18743, '127.0.0.1');
+
+process.once('SIGINT', () => {
+  writeFileSync(file, [{ about }, ...requests].map((line) => `${JSON.stringify(line)}\n`).join(''));
+  process.exit();
+});
