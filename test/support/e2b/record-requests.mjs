@@ -1,11 +1,4 @@
-/**
- * Records the requests of a program that is written for E2B, and the shape of the answers, for `recorded-requests.ts`:
- *
- *     node test/support/e2b/record-requests.mjs http://127.0.0.1:8080 FOLDER FILE 'the SDK and its version'
- *
- * It is a proxy on http://127.0.0.1:18743, and writes the file at Ctrl-C. FOLDER has the SDK's sources: fields of answers
- * whose names are not there are left out. For Python, the program is `scenario.py`.
- */
+/** Records requests of an E2B SDK, and the shape of the answers: test/README.md, "Programs for E2B". */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, request as send } from 'node:http';
 import { join } from 'node:path';
@@ -15,19 +8,15 @@ const sources = readdirSync(sdk, { recursive: true }).filter((name) => name.ends
 const words = new Set(sources.flatMap((name) => readFileSync(join(sdk, name), 'utf8').match(/\w+/g) ?? []));
 const isRead = (name) => words.has(name) || words.has(name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
 /** Secrets are not kept: those of a replay are its own. */
-const HEADERS =
-  /^(authorization|content-(encoding|type)|connect-timeout-ms|keepalive-ping-interval|transfer-encoding)$/;
+const HEADERS = /^(authorization|content-encoding|content-type|connect-timeout-ms|keepalive-ping-interval)$/;
 const requests = [];
 /** Texts that hold an id of an answer, and what stands for them in later requests. */
 const known = new Map();
 const named = (text) => [...known].reduce((all, [value, name]) => all.replaceAll(value, name), text);
 
-function messagesOf(bytes) {
-  const messages = [];
-  for (let at = 0; at + 5 <= bytes.length; at += 5 + bytes.readUInt32BE(at + 1)) {
-    messages.push(bytes.toString('utf8', at + 5, at + 5 + bytes.readUInt32BE(at + 1)));
-  }
-  return messages;
+function messagesOf(bytes, at = 0) {
+  const end = at + 5 <= bytes.length ? at + 5 + bytes.readUInt32BE(at + 1) : Infinity;
+  return end > bytes.length ? [] : [bytes.toString('utf8', at + 5, end), ...messagesOf(bytes, end)];
 }
 
 /** What the SDK may read of an answer, with types in the place of values, and names for ids. */
@@ -56,42 +45,33 @@ createServer(async (request, response) => {
   const { method, url, headers } = request;
   const body = Buffer.concat(await request.toArray());
   const sent = Object.fromEntries(Object.entries(headers).filter(([name]) => HEADERS.test(name)));
-  const entry = {
-    method,
-    path: named(url),
-    sandbox: named(headers['e2b-sandbox-id'] ?? '') || undefined,
-    headers: sent,
-  };
+  const sandbox = named(headers['e2b-sandbox-id'] ?? '') || undefined;
+  const entry = { method, path: named(url), sandbox, headers: sent };
   if (headers['content-type']?.startsWith('application/connect+')) entry.messages = messagesOf(body).map(named);
-  else if (headers['content-encoding'] === 'gzip') entry.base64 = body.toString('base64');
-  else entry.body = named(body.toString()) || undefined;
+  else entry.body = named(body.toString('latin1')) || undefined;
   requests.push(entry);
-  const options = { method, headers: { ...headers, host: new URL(berth).host } };
-  const onward = send(new URL(url, berth), options, async (answer) => {
+  const onward = send(new URL(url, berth), { method, headers: { ...headers, host: 'localhost' } }, async (answer) => {
     response.writeHead(answer.statusCode, answer.rawHeaders);
-    const isStream = answer.headers['content-type']?.startsWith('application/connect+') === true;
     const shapes = [];
     let read = Buffer.alloc(0);
     try {
       for await (const chunk of answer) {
         read = Buffer.concat([read, chunk]);
-        if (isStream) shapes.push(...messagesOf(read).slice(shapes.length).map(shapeOfMessage));
+        if (entry.messages) shapes.push(...messagesOf(read).slice(shapes.length).map(shapeOfMessage));
         response.write(chunk);
       }
+      response.end();
     } catch {
-      entry.isLeft = true;
+      entry.cut = response.destroyed ? 'by the client' : 'by Berth';
+      response.socket?.resetAndDestroy();
     }
     entry.status = answer.statusCode;
     // Requests up to here did not wait for the stream's end. How output is cut into messages differs: each shape once.
-    if (isStream)
-      Object.assign(entry, {
-        until: requests.length,
-        events: [...new Set(shapes.map((shape) => JSON.stringify(shape)))],
-      });
+    const events = [...new Set(shapes.map((shape) => JSON.stringify(shape)))];
+    if (entry.messages) Object.assign(entry, { until: requests.length, events });
     else entry.answer = /^[{[]/.test(read) ? shapeOf(JSON.parse(read)) : read.toString() || undefined;
-    response.end();
   });
-  onward.on('error', () => response.destroy()).end(body);
+  onward.on('error', () => response.headersSent || response.destroy()).end(body);
   response.on('close', () => onward.destroy());
 }).listen(18743, '127.0.0.1');
 

@@ -13,6 +13,7 @@ from e2b import (
     PtySize,
     Sandbox,
     SandboxQuery,
+    TimeoutException,
 )
 
 
@@ -101,11 +102,14 @@ def main():
     sandbox = Sandbox.create(timeout=60, metadata={"job": "one"}, envs={"JOB": "1"})
     for part in (control, commands, files):
         part(sandbox)
+    sleep = sandbox.commands.run("sleep 60", background=True)
     assert sandbox.kill() and not sandbox.kill() and not sandbox.is_running()
-    try:
-        raise AssertionError(sandbox.get_info())
-    except NotFoundException:
-        asyncio.run(asynchronous())
+    for gone, error in ((sleep.wait, TimeoutException), (sandbox.get_info, NotFoundException)):
+        try:
+            raise AssertionError(gone())
+        except error as told:
+            assert "was killed" in str(told) or error is NotFoundException
+    asyncio.run(asynchronous())
 
 
 main()
