@@ -206,6 +206,9 @@ func (sup *supervisor) reap() {
 			delete(sup.byPID, pid)
 			p.mu.Lock()
 			p.exit, p.ended, p.stopped = exitOf(status), now(), sup.isEnding.Load()
+			if p.timeout != nil {
+				p.timeout.Stop()
+			}
 			p.mu.Unlock()
 			go sup.finish(p)
 		}

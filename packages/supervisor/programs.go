@@ -19,6 +19,7 @@ const (
 	mostArguments = 128 << 10
 	usualRing     = 64 << 10
 	mostRing      = 1 << 20
+	mostTimeout   = 7 * 24 * 3_600_000 // Milliseconds.
 	abandonAfter  = 10 * time.Second
 	abandonGrace  = 2 * time.Second
 )
@@ -42,6 +43,7 @@ type program struct {
 	outputOver  bool
 	abandonedAt int64
 	abandoned   *time.Timer
+	timeout     *time.Timer
 	exit        *exitStatus
 	ended       int64
 	stopped     bool // It ended while the sandbox was being stopped.
@@ -158,9 +160,19 @@ func start(s *stream, r *request) (any, error) {
 		sup.programs.remove(p)
 		return nil, err
 	}
+	p.endAfter(time.Duration(r.TimeoutMs) * time.Millisecond)
 	s.whenCancelled(func() { p.leave(first) })
 	s.tell(map[string]int64{"pid": int64(p.pid), "started": p.started})
 	return p.serve(s, first, math.MaxInt64)
+}
+
+// endAfter kills the program and its descendants if it still runs then; 0 is never.
+func (p *program) endAfter(timeout time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if timeout > 0 && p.exit == nil {
+		p.timeout = time.AfterFunc(timeout, func() { tree{id: p.id, user: p.user, program: p}.end(syscall.SIGKILL, 0) })
+	}
 }
 
 // checkStart refuses what start cannot accept, and sets defaults.
@@ -191,6 +203,8 @@ func (r *request) checkStart() error {
 		return notStarted("not_found", "the program has no name")
 	case len(r.Env) > 1024 || len(r.Owner) > 1024:
 		return invalid("too many variables, or too long an owner")
+	case r.TimeoutMs < 0 || r.TimeoutMs > mostTimeout:
+		return invalid("the timeout is out of range")
 	case r.Ring < leastRing || r.Ring > mostRing:
 		return invalid("the ring is out of range")
 	case r.TTY != nil && !r.TTY.isValid():

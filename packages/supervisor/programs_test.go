@@ -81,6 +81,25 @@ func TestInput(t *testing.T) {
 	}
 }
 
+func TestTimeoutEndsAProgramWithoutItsReader(t *testing.T) {
+	c := dial(t)
+	id := newID()
+	c.sh("sleep 1000 & sleep 1000", fields{"id": id, "kept": true, "timeout_ms": 300}).message()
+	c.close()
+	c = dial(t)
+	if o := c.open("attach", fields{"id": id}).wait(); exitCode(o) != "signal 9" {
+		t.Fatal(o.result)
+	}
+	if o := c.open("descendants", fields{"id": id}).wait(); len(o.result["names"].([]any)) != 0 {
+		t.Error(o.result)
+	}
+	c.open("forget", fields{"id": id}).wait()
+	if o := c.sh("sleep 0.2; exit 3", fields{"timeout_ms": 60_000}).wait(); exitCode(o) != 3.0 {
+		t.Error(o.result)
+	}
+	c.expect("start", "invalid_request", c.sh("true", fields{"timeout_ms": -1}).wait())
+}
+
 func TestInputThatIsNotReadEndsWithItsStream(t *testing.T) {
 	c := dial(t)
 	id := newID()

@@ -21,7 +21,8 @@ type request struct {
 	Ring                             int
 	After                            int64
 	Follow                           *bool
-	GraceMs                          *int `json:"grace_ms"`
+	GraceMs                          *int  `json:"grace_ms"`
+	TimeoutMs                        int64 `json:"timeout_ms"`
 	Port                             int
 	Path, From, To, Name, Target     []byte
 	Kind, Existing, Pattern, Content string

@@ -127,7 +127,10 @@ export class SandboxRun {
       exit: null,
     };
     this.programs.set(id, program);
+    const kill = (): void => void this.signal({ id, signal: 'KILL' });
+    const timeout = request.timeoutMs === undefined ? undefined : setTimeout(kill, request.timeoutMs).unref();
     void process.ended.then((exitCode) => {
+      clearTimeout(timeout);
       program.exit = { exitCode, bytes: output.to, endedAt: Date.now() };
       output.end();
       terminal?.hangUp();

@@ -33,9 +33,6 @@ const MOST_PARTS = 1_024;
 const MOST_TAG_BYTES = 128;
 const LARGEST_SIZE = 1_000;
 
-/** A container's deadlines, before those of ended processes are looked for: more than can run at a time. */
-const MOST_DEADLINES = 32;
-
 const SIGNALS: Readonly<Record<Signal, SignalName | null>> = {
   [Signal.UNSPECIFIED]: null,
   [Signal.SIGTERM]: 'TERM',
@@ -50,8 +47,6 @@ const SIGNALS: Readonly<Record<Signal, SignalName | null>> = {
 export class ProcessService implements OnModuleDestroy {
   private readonly streams = new KeyedLimiter(MOST_STREAMS);
   private readonly open: ConnectionGroup;
-  /** By container, and by process. */
-  private readonly deadlines = new Map<string, Map<string, NodeJS.Timeout>>();
 
   constructor(
     private readonly processes: BackgroundProcesses,
@@ -144,50 +139,21 @@ export class ProcessService implements OnModuleDestroy {
   private async *start(request: StartRequest, context: HandlerContext): Events {
     const call = callOf(context);
     const { process, pty, tag, stdin } = request;
+    const leftMs = context.timeoutMs();
     const started = await this.processes.start(call.principal, call.containerId, {
       ...commandOf(call, process),
       user: call.user,
       terminal: pty ? sizeOf(pty) : false,
       stdin: stdin ?? true,
       tag: tagOf(tag),
+      timeoutMs: leftMs === undefined ? undefined : Math.max(leftMs, 1),
     });
-    const forget = await this.endAtDeadline(call, started, context.timeoutMs());
     yield* this.follow(started, { context, after: 0 });
-    forget();
   }
 
   private async *connect(target: ProcessSelector | undefined, context: HandlerContext): Events {
     const found = await this.find(callOf(context), target);
     yield* this.follow(found, { context, after: found.found?.state.to ?? 0 });
-  }
-
-  /**
-   * Ends a process when its request's deadline has passed, also if its client has left before.
-   *
-   * @returns a function to be called if the process ends before
-   */
-  private async endAtDeadline(call: EnvdCall, { row }: FoundProcess, ms: number | undefined): Promise<() => void> {
-    if (ms === undefined) return () => undefined;
-    const { principal, containerId } = call;
-    const own = this.deadlines.get(containerId) ?? new Map<string, NodeJS.Timeout>();
-    this.deadlines.set(containerId, own);
-    const forget = (id: string): void => {
-      clearTimeout(own.get(id));
-      own.delete(id);
-      if (own.size === 0 && this.deadlines.get(containerId) === own) this.deadlines.delete(containerId);
-    };
-    const end = (): void => {
-      forget(row.id);
-      // It may have ended by itself, and its container too.
-      this.processes.signal(principal, containerId, row.id, 'KILL').catch(() => undefined);
-    };
-    own.set(row.id, setTimeout(end, Math.max(ms, 0)).unref());
-    // Those of processes that have ended since their clients left.
-    if (own.size > MOST_DEADLINES) {
-      const running = new Set((await this.running(call)).map((each) => each.row.id));
-      for (const id of [...own.keys()]) if (!running.has(id)) forget(id);
-    }
-    return () => forget(row.id);
   }
 
   /** Sends what a process writes, as fast as the client reads, until it ends. It goes on without the client. */

@@ -49,10 +49,15 @@ export interface ProcessRequest {
   readonly owner?: string | undefined;
   /** Bytes of output that the engine keeps for later readers, 16,384 to 1,048,576. */
   readonly ring?: number | undefined;
+  /**
+   * The program and its descendants are killed if it still runs after this long, at most a week, whether it has readers
+   * or not. A sandbox that an earlier version of Berth started does not do so.
+   */
+  readonly timeoutMs?: number | undefined;
 }
 
 /** A command to run to its end. */
-export interface ExecRequest extends Omit<ProcessRequest, 'terminal' | 'stdin' | 'kept' | 'ring'> {
+export interface ExecRequest extends Omit<ProcessRequest, 'terminal' | 'stdin' | 'kept' | 'ring' | 'timeoutMs'> {
   /** Time limit, from now to the end of the command. */
   readonly timeoutMs: number;
   /** Between SIGTERM and SIGKILL of a command that exceeds a limit; by default 5 s. */

@@ -73,7 +73,7 @@ export class ChannelPrograms implements EnginePrograms {
   }
 
   async start(engineId: string, request: ProcessRequest): Promise<ContainerProcess> {
-    const { command, env, user, cwd, terminal, kept, owner, ring } = request;
+    const { command, env, user, cwd, terminal, kept, owner, ring, timeoutMs } = request;
     if (command[0] === '' || command.length === 0) {
       throw new EngineError('command_not_started', 'the program has no name');
     }
@@ -94,6 +94,7 @@ export class ChannelPrograms implements EnginePrograms {
         kept,
         owner,
         ring,
+        timeout_ms: timeoutMs,
       },
       { input: hasInput },
     );

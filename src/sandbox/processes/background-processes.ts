@@ -30,6 +30,8 @@ interface ProcessStart {
   readonly terminal: boolean | TerminalSize;
   /** Whether it has an input; without one, it reads end-of-file. By default it has. A terminal always is an input. */
   readonly stdin?: boolean;
+  /** After this long, at most a week, it is killed with its descendants. */
+  readonly timeoutMs?: number | undefined;
   /** A name that the caller gives it, by which its list finds it; at most 128 bytes. */
   readonly tag?: string | undefined;
 }
@@ -108,7 +110,7 @@ export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDest
 
   /** @throws DomainError `container_not_running`, `command_not_started`, `process_limit_reached`, `command_failed` */
   async start(caller: Caller, id: string, request: ProcessStart): Promise<FoundProcess> {
-    const { command, cwd, env, user, terminal, stdin = true, tag } = request;
+    const { command, cwd, env, user, terminal, stdin = true, timeoutMs, tag } = request;
     noteProgram(command);
     return this.containers.inside(caller, id, async (container) => {
       const { id: containerId, engineId } = container;
@@ -122,6 +124,7 @@ export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDest
           env,
           user,
           terminal: terminal === true ? SIZE : terminal || undefined,
+          timeoutMs,
           tag,
         })
         .catch((error: unknown) => {
