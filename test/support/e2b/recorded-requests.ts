@@ -117,7 +117,7 @@ export class Replay {
     if (typeof shape === 'string') {
       if (value === undefined) return [`${path}: missing`];
       const [, name] = /^\{\{(.+)\}\}$/.exec(shape) ?? [];
-      if (name !== undefined) this.ids.set(name, String(value));
+      if (name !== undefined) this.ids.set(name, String(value as string | number));
       const isRight = name !== undefined || shape === 'null' || typeof value === shape;
       return isRight ? [] : [`${path}: ${typeof value}, not ${shape}`];
     }
