@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { SimulatedEngine } from '../../packages/simulator/src/simulated-engine';
 import { testImage } from '../support/clients/api-client';
 import { PreviewClient } from '../support/clients/preview-client';
 import { FakeEngine } from '../support/fakes/fake-engine';
@@ -55,10 +56,17 @@ describe("E2B's control API", () => {
   });
 
   it("answers the recorded requests of E2B's Python SDK with what the SDK reads", async () => {
-    const { id } = await berth.user('enterprise');
-    const issued = { userId: id, name: 'python', scopes: USUAL_SCOPES, expiresAt: null, format: 'e2b' } as const;
-    const { text } = await berth.app.get(TokenService).issue(issued);
-    await new Replay(berth.url, text).run(recordedRequests('python-requests.jsonl'));
+    // Its commands need a shell.
+    const engine = new SimulatedEngine({ folder: null, speed: Infinity });
+    const server = await Berth.start({ engine, environment: { IMAGES_FILE: join(folder, 'images.json') } });
+    try {
+      const issued = { name: 'python', scopes: USUAL_SCOPES, expiresAt: null, format: 'e2b' } as const;
+      const { id: userId } = await server.user('enterprise');
+      const { text } = await server.app.get(TokenService).issue({ ...issued, userId });
+      await new Replay(server.url, text).run(recordedRequests('python-requests.jsonl'));
+    } finally {
+      await server.stop();
+    }
   });
 
   describe('lists', () => {

@@ -234,8 +234,7 @@ export class EnvdController {
   /** Has Connect answer. An error is in the answer already; it is thrown for the audit and the log. */
   private async rpc(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const { raw, streamedType } = request;
-    // By a reset: the Python SDK asks for the sandbox's health after it, but not after an end in the middle of a body.
-    const exchange: Exchange = { call: callOfRequest(request), breakOff: () => raw.socket.resetAndDestroy() };
+    const exchange: Exchange = { call: callOfRequest(request), breakOff: () => reply.raw.destroy() };
     this.exchanges.set(raw, exchange);
     // As it came: `@StreamsBody()` selects its parser by another type.
     if (streamedType !== undefined) raw.headers['content-type'] = streamedType;

@@ -63,7 +63,7 @@ createServer(async (request, response) => {
       response.end();
     } catch {
       entry.cut = response.destroyed ? 'by the client' : 'by Berth';
-      response.socket?.resetAndDestroy();
+      response.destroy();
     }
     entry.status = answer.statusCode;
     // Requests up to here did not wait for the stream's end. How output is cut into messages differs: each shape once.

@@ -107,8 +107,8 @@ def main():
     for gone, error in ((sleep.wait, TimeoutException), (sandbox.get_info, NotFoundException)):
         try:
             raise AssertionError(gone())
-        except error as told:
-            assert "was killed" in str(told) or error is NotFoundException
+        except error:
+            pass
     asyncio.run(asynchronous())
 
 
