@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, request as send } from 'node:http';
 import { join } from 'node:path';
 
-const [berth, sdk, file, about] = process.argv.slice(2);
+const [, , berth, sdk, file, about] = process.argv;
 const sources = readdirSync(sdk, { recursive: true }).filter((name) => name.endsWith('.py'));
 const words = new Set(sources.flatMap((name) => readFileSync(join(sdk, name), 'utf8').match(/\w+/g) ?? []));
 const isRead = (name) => words.has(name) || words.has(name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
@@ -26,8 +26,8 @@ function shapeOf(value, name) {
     const fields = Object.entries(value).filter(([field]) => name === 'metadata' || isRead(field));
     return Object.fromEntries(fields.map(([field, each]) => [field, shapeOf(each, field)]));
   }
-  if (value === null) return 'null';
-  if (!['sandboxID', 'snapshotID', 'watcherId'].includes(name) || known.has(value)) return typeof value;
+  const isId = ['sandboxID', 'snapshotID', 'watcherId'].includes(name);
+  if (!isId || known.has(value)) return value === null ? 'null' : typeof value;
   known.set(value, `{{${name} ${String(known.size)}}}`);
   return known.get(value);
 }
