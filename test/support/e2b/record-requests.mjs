@@ -76,6 +76,5 @@ createServer(async (request, response) => {
 }).listen(18743, '127.0.0.1');
 
 process.once('SIGINT', () => {
-  writeFileSync(file, [{ about }, ...requests].map((line) => `${JSON.stringify(line)}\n`).join(''));
-  process.exit();
+  process.exit(writeFileSync(file, [{ about }, ...requests].map((line) => `${JSON.stringify(line)}\n`).join('')));
 });
