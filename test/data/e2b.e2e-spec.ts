@@ -57,8 +57,7 @@ describe("E2B's control API", () => {
 
   it("answers the recorded requests of E2B's Python SDK with what the SDK reads", async () => {
     // Its commands need a shell.
-    const engine = new SimulatedEngine({ folder: null, speed: Infinity });
-    const server = await Berth.start({ engine, environment: { IMAGES_FILE: join(folder, 'images.json') } });
+    const server = await Berth.start({ engine: new SimulatedEngine({ folder: null, speed: Infinity }) });
     try {
       const issued = { name: 'python', scopes: USUAL_SCOPES, expiresAt: null, format: 'e2b' } as const;
       const { id: userId } = await server.user('enterprise');
