@@ -1,13 +1,16 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { SimulatedEngine } from '../../packages/simulator/src/simulated-engine';
 import { testImage } from '../support/clients/api-client';
 import { PreviewClient } from '../support/clients/preview-client';
 import { FakeEngine } from '../support/fakes/fake-engine';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
 import { Database } from '../../src/database';
 import { E2bSandboxEntity } from '../../src/e2b/e2b-sandbox.entity';
+import { TokenService, USUAL_SCOPES } from '../../src/auth';
 import { PreviewServer } from '../../src/previews';
+import { recordedRequests, Replay } from '../support/e2b/recorded-requests';
 import { eventually } from '../support/eventually';
 import { Berth, type TestUser } from '../support/servers/berth';
 import { PreviewApplication } from '../support/servers/preview-application';
@@ -50,6 +53,19 @@ describe("E2B's control API", () => {
     expect(await other.api.call('GET', path)).toMatchObject({ status: 404, body: { code: 404 } });
     expect(await user.api.call('DELETE', path)).toMatchObject({ status: 204 });
     expect(await user.api.call('GET', path)).toMatchObject({ status: 404, body: { code: 404 } });
+  });
+
+  it("answers the recorded requests of E2B's Python SDK with what the SDK reads", async () => {
+    // Its commands need a shell.
+    const server = await Berth.start({ engine: new SimulatedEngine({ folder: null, speed: Infinity }) });
+    try {
+      const issued = { name: 'python', scopes: USUAL_SCOPES, expiresAt: null, format: 'e2b' } as const;
+      const { id: userId } = await server.user('enterprise');
+      const { text } = await server.app.get(TokenService).issue({ ...issued, userId });
+      await new Replay(server.url, text).run(recordedRequests('python-requests.jsonl'));
+    } finally {
+      await server.stop();
+    }
   });
 
   describe('lists', () => {

@@ -74,6 +74,7 @@ describe("E2B's SDK with a sandbox", () => {
     it('runs commands, with their output, exit code, variables and directory', async () => {
       const done = await sandbox.commands.run('echo $FOO $OWN; echo no >&2; pwd', { envs: { OWN: 'x' }, cwd: '/tmp' });
       expect(done).toMatchObject({ exitCode: 0, stdout: 'bar x\n/tmp\n', stderr: 'no\n' });
+      expect(await sandbox.commands.run('pwd', { cwd: '.' })).toMatchObject({ stdout: '/home/user\n' });
       const failed = sandbox.commands.run('exit 3');
       await expect(failed).rejects.toBeInstanceOf(CommandExitError);
       await expect(failed).rejects.toMatchObject({ exitCode: 3 });

@@ -7,6 +7,7 @@ import { DomainError, type FieldFault, invalidParameters } from '../../errors';
 import { KeyedLimiter } from '../../scheduling';
 import { BackgroundProcesses, type FoundProcess } from '../../sandbox';
 import { callOf, type EnvdCall } from './envd-call';
+import { pathIn } from './filesystem-service';
 import { keepAliveOf, withPauses } from './keep-alive';
 import {
   type Process,
@@ -140,7 +141,7 @@ export class ProcessService implements OnModuleDestroy {
     const { process, pty, tag, stdin } = request;
     const leftMs = context.timeoutMs();
     const started = await this.processes.start(call.principal, call.containerId, {
-      ...commandOf(process),
+      ...commandOf(call, process),
       user: call.user,
       terminal: pty ? sizeOf(pty) : false,
       stdin: stdin ?? true,
@@ -230,7 +231,7 @@ function endEvent({ exitCode, signal }: ProgramExit) {
 }
 
 /** @throws DomainError `invalid_parameters` */
-function commandOf(process: ProcessConfig | undefined) {
+function commandOf(call: EnvdCall, process: ProcessConfig | undefined) {
   if (!process || process.cmd === '') throw refused('process.cmd', 'must be given');
   const { cmd, args, envs, cwd } = process;
   const command = [cmd, ...args];
@@ -239,8 +240,7 @@ function commandOf(process: ProcessConfig | undefined) {
   if (Object.keys(envs).some((name) => !/^[^=]+$/.test(name))) {
     throw refused('process.envs', 'must have names without "=" that are not empty');
   }
-  if (cwd !== undefined && !/^\/[^\0]*$/.test(cwd)) throw refused('process.cwd', 'must be an absolute path');
-  return { command, env: envs, cwd };
+  return { command, env: envs, cwd: cwd === undefined ? undefined : pathIn(call, cwd, 'process.cwd').text };
 }
 
 function assertTexts(field: string, texts: readonly string[]): void {
