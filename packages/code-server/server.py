@@ -163,37 +163,26 @@ class NodeKernel:
         self.words = tempfile.TemporaryFile(dir=place)
 
     async def start(self):
-        (theirs_in, ours_in), (ours_out, theirs_out) = os.pipe(), os.pipe()
-        files = {"stdin": asyncio.subprocess.DEVNULL, "stdout": self.words, "stderr": self.words}
-        command = f"exec node --no-warnings {os.path.dirname(__file__)}/kernel.mjs 3<&{theirs_in} 4>&{theirs_out}"
+        command = f"exec node --no-warnings {os.path.dirname(__file__)}/kernel.mjs 3<&0 4>&1 </dev/null >&2"
+        pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE, "stderr": self.words}
         self.process = await asyncio.create_subprocess_shell(
-            command, cwd=self.cwd, pass_fds=(theirs_in, theirs_out), start_new_session=True, executable="/bin/bash", **files
+            command, cwd=self.cwd, limit=MOST_LINE, start_new_session=True, **pipes
         )
-        os.close(theirs_in)
-        os.close(theirs_out)
-        loop = asyncio.get_running_loop()
-        self.lines = asyncio.StreamReader(limit=MOST_LINE)
-        protocol = asyncio.StreamReaderProtocol(self.lines)
-        self.incoming, _ = await loop.connect_read_pipe(lambda: protocol, os.fdopen(ours_out, "rb", 0))
-        self.outgoing, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(ours_in, "wb", 0))
-        self.watching = asyncio.create_task(self.watch())
-
-    async def watch(self):
-        """What the kernel has started may hold the pipe open."""
-        await self.process.wait()
-        await asyncio.sleep(0.1)
-        self.lines.feed_eof()
 
     async def run(self, execution, code, environment):
-        self.outgoing.write(json.dumps({"code": code, "environment": environment}).encode() + b"\n")
+        self.process.stdin.write(json.dumps({"code": code, "environment": environment}).encode() + b"\n")
         while True:
             try:
-                line = await self.lines.readline()
+                line = await asyncio.wait_for(self.process.stdout.readline(), 0.5)
             except ValueError:
                 execution.emit("stderr", text=f"[a line of more than {MOST_LINE} bytes left out]\n")
                 continue
+            except TimeoutError:  # What the kernel has started may hold its pipe open.
+                if self.process.returncode is None:
+                    continue
+                line = b""
             if not line:
-                await asyncio.wait({self.watching}, timeout=1)
+                await self.ended()
                 raise Died(last_words(self.process.returncode, self.words))
             content = json.loads(line)
             type = content.pop("type")
@@ -203,10 +192,13 @@ class NodeKernel:
 
     async def stop(self):
         await self.kill(signal.SIGKILL)
-        await self.process.wait()
-        self.incoming.close()
-        self.outgoing.close()
+        self.process.stdin.close()
+        await self.ended()
         self.words.close()
+
+    async def ended(self):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.process.wait(), 1)
 
     async def kill(self, number):
         with contextlib.suppress(ProcessLookupError):
