@@ -1,3 +1,5 @@
+const { readFileSync } = require('node:fs');
+
 // Plain JavaScript: jest on Node.js 20 cannot load a TypeScript configuration without one more dependency.
 const shared = {
   testEnvironment: '<rootDir>/test/support/jest-environment.js',
@@ -25,6 +27,18 @@ const tests = isMore ? '*.more-spec.ts' : '*.e2e-spec.ts';
 /** The database on which a sample has the server die at each call (`*crash.more-spec.ts`): another in the next draw. */
 const crashDatabase = Number(process.env.TEST_DRAW ?? 0) % 2 === 0 ? 'sqlite' : 'postgres';
 const crashes = (database) => (isSample && database !== crashDatabase ? ['/test/data/[^/]*crash[.]more-spec'] : []);
+
+/** Long files of which a sample of everything has every other one, in turn: by their recorded durations. */
+const IN_TURN = /^(e2e|postgres) (?!test\/data\/).*more-spec/;
+const LONG_S = 60;
+/** @returns {string[]} patterns of the files that this sample leaves to the next */
+function othersTurn(project) {
+  if (!isMore || process.env.TEST_TURN === undefined) return [];
+  const seconds = JSON.parse(readFileSync(`${__dirname}/test/support/file-seconds.json`, 'utf8'));
+  const long = Object.keys(seconds).filter((key) => IN_TURN.test(key) && seconds[key] >= LONG_S);
+  const others = long.filter((_, at) => at % 2 !== Number(process.env.TEST_TURN));
+  return others.filter((key) => key.startsWith(`${project} `)).map((key) => `/${key.slice(project.length + 1)}$`);
+}
 
 const dataTest = (name) => `<rootDir>/test/data/${name}.e2e-spec.ts`;
 const e2eTest = (name) => `<rootDir>/test/e2e/${name}.e2e-spec.ts`;
@@ -146,7 +160,9 @@ const postgres = {
     ...(isMore && !isSample ? [...ANY_DATABASE, ...PARTLY_ANY_DATABASE] : []),
     ...(isMore ? LATER.cluster : []),
   ],
-  testPathIgnorePatterns: isMore ? crashes('postgres') : [...ANY_DATABASE, ...LATER.cluster],
+  testPathIgnorePatterns: isMore
+    ? [...crashes('postgres'), ...othersTurn('postgres')]
+    : [...ANY_DATABASE, ...LATER.cluster],
 };
 
 /** Where `scripts/lib/jest-run.mjs` reads the results of a run that it began. */
@@ -175,7 +191,7 @@ module.exports = {
         `<rootDir>/packages/*/test/**/${tests}`,
         ...(isMore ? [...REST, ...LATER.e2e] : []),
       ],
-      testPathIgnorePatterns: isMore ? [] : LATER.e2e,
+      testPathIgnorePatterns: isMore ? othersTurn('e2e') : LATER.e2e,
       setupFiles: ['<rootDir>/test/support/databases/database-sqlite.ts'],
     },
     {

@@ -82,8 +82,9 @@ const NODEJS_TESTS =
 const IS_SAMPLE = process.env.BERTH_TEST_OPERATIONS !== undefined;
 /** Which rows of tables a sample has: `test/support/extent.ts`. */
 process.env.TEST_DRAW ??= String(randomInt(1_000));
+const DRAW = Number(process.env.TEST_DRAW);
 /** A sample of everything has one of the two, in turn: a newer Docker or another Node.js. */
-const OTHER_VERSIONS = Number(process.env.TEST_DRAW) % 4 < 2 ? 'newer' : 'nodejs';
+const OTHER_VERSIONS = DRAW % 4 < 2 ? 'newer' : 'nodejs';
 
 /** Many tests wait for Docker. With three more workers than processors, 2 processors were fully busy. */
 const WORKERS = Number(process.env.TEST_WORKERS ?? cpus().length + 3);
@@ -170,10 +171,12 @@ async function environmentOf(name, start) {
 /** A failed file runs again by itself: see test/README.md. A random run under faults does not. */
 async function runTests({ name, jestArgs, ...options }) {
   say(`→ ${name} …`);
+  const begun = Date.now();
   const again = jestArgs.length === 0 && !options.projects.includes('faults');
   const result = await runJest({ ...options, again });
   if (isEnding()) return;
-  say(`${result.failed ? '✗' : '✓'} ${name}: ${result.passed} passed, ${result.failed} failed`);
+  const seconds = Math.round((Date.now() - begun) / 1_000);
+  say(`${result.failed ? '✗' : '✓'} ${name}: ${result.passed} passed, ${result.failed} failed (${seconds} s)`);
   tally.add({ name, ...result });
 }
 
@@ -418,6 +421,8 @@ async function runParts(args) {
   const { isQuick, isLong, part, jestArgs } = readArguments(args);
   if (isQuick && isLong) tally.mostUnsteady *= 2;
   if (IS_SAMPLE) say(`a sample of the tests: BERTH_TEST_OPERATIONS and TEST_DRAW=${process.env.TEST_DRAW} repeat it`);
+  // A sample of everything has every other one of the longest files: jest.config.js.
+  if (IS_SAMPLE && !part) process.env.TEST_TURN = String(Math.floor(DRAW / 4) % 2);
   await prepareTestRun();
   const quick = part && isQuick ? [part] : isQuick ? QUICK : [];
   const long = part && isLong ? [part] : isLong ? LONG : [];

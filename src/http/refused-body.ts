@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { hasBody } from './request-head';
 
-/** Maximum bytes of a body that are read after its request was answered. */
+/** Maximum bytes of a body that are discarded after its request was answered. As much again may wait unread. */
 const MAX_DISCARDED = 65_536;
 
 /** Time for a client to notice that its body is refused, and to read the answer. */
@@ -31,17 +31,12 @@ function refuse(request: IncomingMessage, response: ServerResponse): void {
     request.resume();
     return;
   }
-  const { socket } = request;
   response.shouldKeepAlive = false;
   let discarded = 0;
   request.on('data', ({ length }: Buffer) => {
     discarded += length;
-    if (discarded < MAX_DISCARDED) return;
-    // Any read of the request would resume the connection. So would a `resume` event that is still to come (it is
-    // emitted one tick after the call), and after it `pause()` would do nothing.
-    request._read = () => undefined;
-    socket.removeAllListeners('resume');
-    socket.pause();
+    // What comes then stays unread, so that Node.js reads the connection no further.
+    if (discarded >= MAX_DISCARDED) request.pause();
   });
   // Resumes a paused request. Node.js would otherwise discard the whole unread body.
   request.resume();
