@@ -1,4 +1,4 @@
-"""An extension of IPython: variables of the environment, data of tables, modules that are there at once."""
+"""An extension of IPython: variables of the environment, data of tables and charts, modules that are there at once."""
 
 import datetime
 import faulthandler
@@ -51,6 +51,13 @@ def show_table(table, include=None, exclude=None):
     columns = table.head(MOST_ROWS).to_dict(orient="list")
     return {"e2b/data": {str(name): [plain(each) for each in values] for name, values in columns.items()}}
 
+def show_figure(figure, include=None, exclude=None):
+    try:
+        chart = importlib.import_module("berth_charts").chart_of(figure)
+    except Exception:  # Of another Matplotlib, which code has installed.
+        chart = None
+    return {"e2b/chart": chart} if chart else {}
+
 def load_ipython_extension(shell):
     # The kernel replaces stderr; a crash is to be seen where the server looks for last words.
     faulthandler.enable(getattr(sys.stderr, "_original_stdstream_copy", 2))
@@ -61,3 +68,4 @@ def load_ipython_extension(shell):
     space["datetime"] = datetime
     formatter = shell.display_formatter.mimebundle_formatter
     formatter.for_type_by_name("pandas.core.frame", "DataFrame", show_table)
+    formatter.for_type_by_name("matplotlib.figure", "Figure", show_figure)

@@ -13,20 +13,20 @@ import contextlib
 import itertools
 import json
 import os
-import queue
 import re
 import signal
 import tempfile
-import urllib.parse
 import uuid
 
 from jupyter_client.manager import AsyncKernelManager
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPHeaders, ResponseStartLine
 
 HOST, PORT, HOME = "127.0.0.1", 49999, "/home/user"
 
 MIB = 1024 * 1024
 MOST_HEAD, MOST_BODY = MIB // 4, 8 * MIB
-MOST_CONNECTIONS, MOST_CONTEXTS, MOST_EXECUTIONS = 64, 16, 64
+MOST_REQUESTS, MOST_CONTEXTS, MOST_EXECUTIONS = 64, 16, 64
 MOST_WAITING = 16  # Executions of one context that wait for their turn.
 MOST_LINE, MOST_LINES, MOST_ALL_LINES = 8 * MIB, 16 * MIB, 48 * MIB  # Of all: what is over is forgotten.
 # Seconds; the grace is between an interrupt and the restart of a kernel that does not heed it.
@@ -116,24 +116,18 @@ class PythonKernel:
         await self.send(execution, code)
 
     async def send(self, execution, code, silent=False):
-        client = self.client
-        id = client.execute(code, silent=silent, store_history=not silent, allow_stdin=False)
-        while True:
-            try:
-                message = await client.get_iopub_msg(timeout=0.5)
-            except queue.Empty:
+        def hear(message):
+            tell(execution, message["msg_type"], message["content"])
+
+        options = {"silent": silent, "store_history": not silent, "allow_stdin": False, "output_hook": hear}
+        work = asyncio.create_task(self.client.execute_interactive(code, **options))
+        try:
+            while not (await asyncio.wait({work}, timeout=0.5))[0]:
                 if not await self.manager.is_alive():
-                    raise Died(self.last_words()) from None
-                continue
-            if message["parent_header"].get("msg_id") != id:
-                continue
-            type, content = message["msg_type"], message["content"]
-            if type == "status" and content["execution_state"] == "idle":
-                break
-            tell(execution, type, content)
-        with contextlib.suppress(queue.Empty):  # The reply has nothing that is needed.
-            while (await client.get_shell_msg(timeout=5))["parent_header"].get("msg_id") != id:
-                pass
+                    raise Died(self.last_words())
+            await work
+        finally:
+            work.cancel()
 
     async def kill(self, number):
         await self.manager.signal_kernel(number)
@@ -163,37 +157,26 @@ class NodeKernel:
         self.words = tempfile.TemporaryFile(dir=place)
 
     async def start(self):
-        (theirs_in, ours_in), (ours_out, theirs_out) = os.pipe(), os.pipe()
-        files = {"stdin": asyncio.subprocess.DEVNULL, "stdout": self.words, "stderr": self.words}
-        command = f"exec node --no-warnings {os.path.dirname(__file__)}/kernel.mjs 3<&{theirs_in} 4>&{theirs_out}"
+        command = f"exec node --no-warnings {os.path.dirname(__file__)}/kernel.mjs 3<&0 4>&1 </dev/null >&2"
+        pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE, "stderr": self.words}
         self.process = await asyncio.create_subprocess_shell(
-            command, cwd=self.cwd, pass_fds=(theirs_in, theirs_out), start_new_session=True, executable="/bin/bash", **files
+            command, cwd=self.cwd, limit=MOST_LINE, start_new_session=True, **pipes
         )
-        os.close(theirs_in)
-        os.close(theirs_out)
-        loop = asyncio.get_running_loop()
-        self.lines = asyncio.StreamReader(limit=MOST_LINE)
-        protocol = asyncio.StreamReaderProtocol(self.lines)
-        self.incoming, _ = await loop.connect_read_pipe(lambda: protocol, os.fdopen(ours_out, "rb", 0))
-        self.outgoing, _ = await loop.connect_write_pipe(asyncio.BaseProtocol, os.fdopen(ours_in, "wb", 0))
-        self.watching = asyncio.create_task(self.watch())
-
-    async def watch(self):
-        """What the kernel has started may hold the pipe open."""
-        await self.process.wait()
-        await asyncio.sleep(0.1)
-        self.lines.feed_eof()
 
     async def run(self, execution, code, environment):
-        self.outgoing.write(json.dumps({"code": code, "environment": environment}).encode() + b"\n")
+        self.process.stdin.write(json.dumps({"code": code, "environment": environment}).encode() + b"\n")
         while True:
             try:
-                line = await self.lines.readline()
+                line = await asyncio.wait_for(self.process.stdout.readline(), 0.5)
             except ValueError:
                 execution.emit("stderr", text=f"[a line of more than {MOST_LINE} bytes left out]\n")
                 continue
+            except TimeoutError:  # What the kernel has started may hold its pipe open.
+                if self.process.returncode is None:
+                    continue
+                line = b""
             if not line:
-                await asyncio.wait({self.watching}, timeout=1)
+                await self.ended()
                 raise Died(last_words(self.process.returncode, self.words))
             content = json.loads(line)
             type = content.pop("type")
@@ -203,10 +186,13 @@ class NodeKernel:
 
     async def stop(self):
         await self.kill(signal.SIGKILL)
-        await self.process.wait()
-        self.incoming.close()
-        self.outgoing.close()
+        self.process.stdin.close()
+        await self.ended()
         self.words.close()
+
+    async def ended(self):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.process.wait(), 1)
 
     async def kill(self, number):
         with contextlib.suppress(ProcessLookupError):
@@ -345,7 +331,7 @@ class Context:
 contexts = {name: Context(name, name, HOME) for name in KERNELS}
 executions = {}
 running = set()
-connections = 0
+serving = 0
 
 def trim():
     """Forgets the oldest executions that are over, beyond the bounds."""
@@ -396,7 +382,7 @@ def variables_of(value):
         raise Refused(400, "env_vars must have string values")
     return value
 
-async def execute(body, environment, reader, writer):
+async def execute(body, environment, connection):
     code, timeout = body.get("code"), body.get("timeout")
     if not isinstance(code, str):
         raise Refused(400, "code must be a string")
@@ -412,66 +398,44 @@ async def execute(body, environment, reader, writer):
     executions[execution.id] = execution
     in_background(context.execute(execution, code, environment, timeout))
     try:
-        await send_lines(execution, 0, reader, writer)
+        await send_lines(execution, 0, connection)
     finally:
         if body.get("detached") is not True:
             execution.unwanted.set()
 
-async def send_lines(execution, at, reader, writer):
+async def send_lines(execution, at, connection):
     """Sends the lines from `at` on until the end, or until the client has left."""
-    head = f"Content-Type: application/x-ndjson\r\nX-Execution-Id: {execution.id}\r\nTransfer-Encoding: chunked\r\n"
-    writer.write(f"HTTP/1.1 200 OK\r\n{head}Connection: close\r\n\r\n".encode())
-    left = asyncio.create_task(reader.read(1))
-    try:
-        while not left.done():
-            execution.changed.clear()
-            found, lost = execution.read(at)
-            at += lost + len(found)
-            if lost:
-                words = f"[{lost} lines lost: they were not read in time]\n"
-                found.insert(0, json.dumps({"type": "stderr", "text": words, "lost": lost}).encode() + b"\n")
-            for line in found:
-                writer.write(b"%x\r\n%b\r\n" % (len(line), line))
-            await writer.drain()
-            if execution.is_over and at >= execution.first + len(execution.lines):
-                writer.write(b"0\r\n\r\n")
-                await writer.drain()
-                return
-            if not found:
-                change = asyncio.create_task(execution.changed.wait())
-                await asyncio.wait({left, change}, return_when=asyncio.FIRST_COMPLETED)
-                change.cancel()
-    finally:
-        left.cancel()
+    connection.set_close_callback(execution.changed.set)
+    head = {"Content-Type": "application/x-ndjson", "X-Execution-Id": execution.id}
+    connection.write_headers(ResponseStartLine("HTTP/1.1", 200, "OK"), HTTPHeaders(head))
+    while not connection.stream.closed():
+        execution.changed.clear()
+        found, lost = execution.read(at)
+        at += lost + len(found)
+        if lost:
+            words = f"[{lost} lines lost: they were not read in time]\n"
+            found.insert(0, json.dumps({"type": "stderr", "text": words, "lost": lost}).encode() + b"\n")
+        if found:
+            await connection.write(b"".join(found))
+        elif not execution.is_over:
+            await execution.changed.wait()
+        else:
+            return connection.finish()
 
-async def read_request(reader):
-    """The method, the path, the query, the container's variables, and the body as a dictionary."""
-    try:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-    except asyncio.LimitOverrunError:
-        raise Refused(431, "the head is too long") from None
-    method, _, rest = head[0].partition(" ")
-    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
-    url = urllib.parse.urlsplit(rest.partition(" ")[0])
-    length = int(headers.get("content-length") or 0)
-    if not 0 <= length <= MOST_BODY or "transfer-encoding" in headers:
-        raise Refused(413, "the body is too large, or has no length")
-    body = await reader.readexactly(length)
-    variables = json.loads(base64.b64decode(headers.get("x-berth-environment", "") or "e30="))
-    parsed = json.loads(body) if body else {}
-    if not isinstance(parsed, dict):
+async def answer(request):
+    """The JSON that answers a request, or nothing after lines."""
+    variables = variables_of(json.loads(base64.b64decode(request.headers.get("X-Berth-Environment", "") or "e30=")))
+    body = json.loads(request.body or "{}")
+    if not isinstance(body, dict):
         raise Refused(400, "the body must be an object")
-    return method, url.path, dict(urllib.parse.parse_qsl(url.query)), variables_of(variables), parsed
-
-async def answer(method, path, query, variables, body, reader, writer):
-    parts = path.strip("/").split("/")
-    match method, *parts:
+    match request.method, *request.path.strip("/").split("/"):
         case "GET", "health":
             return {"status": "ok"}
         case "POST", "execute":
-            return await execute(body, variables, reader, writer)
+            return await execute(body, variables, request.connection)
         case "GET", "executions", id if id in executions:
-            return await send_lines(executions[id], max(0, int(query.get("after", 0))), reader, writer)
+            after = int(request.query_arguments.get("after", [0])[0])
+            return await send_lines(executions[id], max(0, after), request.connection)
         case "GET", "contexts":
             return [each.view for each in contexts.values()]
         case "POST", "contexts":
@@ -485,43 +449,40 @@ async def answer(method, path, query, variables, body, reader, writer):
         case "POST", "contexts", id, "restart" if id in contexts:
             await contexts[id].restart()
             return contexts[id].view
-    raise Refused(404, f"there is no {method} {path[:200]}")
+    raise Refused(404, f"there is no {request.method} {request.path[:200]}")
 
-async def serve(reader, writer):
-    global connections
-    connections += 1
+async def serve(request):
+    global serving
+    serving += 1
+    status, type = 200, "application/json"
     try:
-        try:
-            if connections > MOST_CONNECTIONS:
-                raise Refused(429, "too many connections")
-            async with asyncio.timeout(REQUEST_WITHIN):
-                request = await read_request(reader)
-            said = await answer(*request, reader, writer)
-            if said is not None:
-                send(writer, 200, json.dumps(said).encode(), "application/json")
-        except Refused as error:
-            send(writer, error.status, str(error).encode(), "text/plain")
-        except ValueError:
-            send(writer, 400, b"the request is malformed", "text/plain")
-        await writer.drain()
-    except (OSError, EOFError, TimeoutError):
-        pass  # The client has left.
+        if serving > MOST_REQUESTS:
+            raise Refused(429, "too many connections")
+        said = await answer(request)
+        body = None if said is None else json.dumps(said)
+    except Refused as error:
+        status, type, body = error.status, "text/plain", str(error)
+    except ValueError:
+        status, type, body = 400, "text/plain", "the request is malformed"
+    except OSError:
+        body = None  # The client has left.
     finally:
-        connections -= 1
-        writer.close()
-
-def send(writer, status, body, type):
-    head = f"HTTP/1.1 {status} {'OK' if status == 200 else 'Refused'}\r\nContent-Type: {type}\r\n"
-    writer.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+        serving -= 1
+    if body is not None:
+        head = HTTPHeaders({"Content-Type": type, "Content-Length": str(len(body.encode()))})
+        request.connection.write_headers(ResponseStartLine("HTTP/1.1", status, "Answered"), head, body.encode())
+        request.connection.finish()
 
 async def main():
-    server = await asyncio.start_server(serve, HOST, PORT, limit=MOST_HEAD)
+    bounds = {"max_header_size": MOST_HEAD, "max_body_size": MOST_BODY, "idle_connection_timeout": REQUEST_WITHIN}
+    server = HTTPServer(lambda request: in_background(serve(request)), no_keep_alive=True, body_timeout=REQUEST_WITHIN, **bounds)
+    server.listen(PORT, HOST)
     # A new sandbox has its first kernel before it is needed.
     in_background(contexts["python"].warm())
     over = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
-    async with server:
-        await over.wait()
+    await over.wait()
+    server.stop()
     await asyncio.gather(*(each.discard() for each in contexts.values()), return_exceptions=True)
 
 if __name__ == "__main__":

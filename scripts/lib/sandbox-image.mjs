@@ -74,6 +74,7 @@ const codeFiles = {
   'server.py': '/usr/local/lib/berth/code/server.py',
   'kernel.mjs': '/usr/local/lib/berth/code/kernel.mjs',
   'berth_kernel.py': '/usr/lib/python3/dist-packages/berth_kernel.py',
+  'berth_charts.py': '/usr/lib/python3/dist-packages/berth_charts.py',
 };
 
 /** The prompt of bash: with the name of the container, which a sandbox that was started in advance gets later. */

@@ -56,8 +56,8 @@ export class FollowCodeQuery {
 }
 
 const FORMATS =
-  'By format: text, html, markdown, latex, svg, json, javascript, data (of a table), and in Base64 png, jpeg and pdf; ' +
-  'others by their MIME type.';
+  'By format: text, html, markdown, latex, svg, json, javascript, data (of a table), chart (of a figure), and in ' +
+  'Base64 png, jpeg and pdf; others by their MIME type.';
 
 /** What code shows: the value of its last line, or a picture; the `data` of the event `result`. */
 export class CodeShownView {

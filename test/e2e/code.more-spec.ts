@@ -18,6 +18,116 @@ plt.bar(['a', 'b'], [1, 2])
 plt.show()
 pd.DataFrame({'a': [1, 2, 3]})`;
 
+const PLANE = { title: null, x_label: null, y_label: null, x_unit: null, y_unit: null };
+
+/** Code that draws a figure, and what its chart has. */
+const CHARTS: readonly (readonly [type: string, code: string, chart: object])[] = [
+  [
+    'line',
+    `plt.plot([datetime.date(2024, 1, 1), datetime.date(2024, 1, 3)], [1, float("nan")], label='a')
+plt.plot([datetime.date(2024, 1, 2)], [2])
+plt.axhline(2)
+plt.title('T'); plt.xlabel('Time (s)'); plt.ylabel('Level [dB]'); plt.yscale('symlog')`,
+    {
+      title: 'T',
+      ...{ x_label: 'Time (s)', x_unit: 's', y_label: 'Level [dB]', y_unit: 'dB' },
+      ...{ x_scale: 'datetime', y_scale: 'symlog' },
+      x_ticks: expect.arrayContaining(['2024-01-01T00:00:00+00:00']),
+      x_tick_labels: expect.arrayContaining([expect.any(String)]),
+      elements: [
+        {
+          label: 'a',
+          points: [
+            ['2024-01-01T00:00:00+00:00', 1],
+            ['2024-01-03T00:00:00+00:00', null],
+          ],
+        },
+        { label: 'Line 1', points: [['2024-01-02T00:00:00+00:00', 2]] },
+      ],
+    },
+  ],
+  [
+    'scatter',
+    `plt.scatter(['a', 'b'], [3, 4], label='d', c=[1, 2]); plt.colorbar()`,
+    {
+      ...PLANE,
+      ...{ x_scale: 'categorical', x_ticks: ['a', 'b'], x_tick_labels: ['a', 'b'], y_scale: 'linear' },
+      elements: [
+        {
+          label: 'd',
+          points: [
+            ['a', 3],
+            ['b', 4],
+          ],
+        },
+      ],
+    },
+  ],
+  [
+    'bar',
+    `plt.bar([0.8, 1.8], [1, 2], 0.4, label='m', yerr=[.1, .2]); plt.bar([1.2, 2.2], [3, 4], 0.4)
+plt.xticks([1, 2], ['k', 'l']); plt.axhline(2)`,
+    {
+      ...PLANE,
+      elements: [
+        { label: 'k', group: 'm', value: 1 },
+        { label: 'l', group: 'm', value: 2 },
+        { label: 'k', group: 'Group 1', value: 3 },
+        { label: 'l', group: 'Group 1', value: 4 },
+      ],
+    },
+  ],
+  [
+    'bar',
+    `plt.barh([2020, 2021], [1, 2], label='m'); plt.xlabel('Mass (kg)'); plt.ylabel('Year')`,
+    {
+      ...{ x_label: 'Year', x_unit: null, y_label: 'Mass (kg)', y_unit: 'kg' },
+      elements: [
+        { label: '2020', group: 'm', value: 1 },
+        { label: '2021', group: 'm', value: 2 },
+      ],
+    },
+  ],
+  [
+    'pie',
+    `plt.pie([90, 10], labels=['x', 'y'], autopct='%1.1f%%', startangle=90)`,
+    {
+      elements: [
+        { label: 'x', angle: 324, radius: 1 },
+        { label: 'y', angle: 36, radius: 1 },
+      ],
+    },
+  ],
+  ...['patch_artist=True', 'orientation="horizontal", showmeans=True, meanline=True'].map(
+    (options) =>
+      [
+        'box_and_whisker',
+        `plt.boxplot([[95, 89, 76, 91, 84, 87], [75, 82, 88, 79, 86]], tick_labels=['a', 'b'], ${options})`,
+        {
+          ...PLANE,
+          elements: [
+            { label: 'a', min: 84, first_quartile: 84.75, median: 88, third_quartile: 90.5, max: 95, outliers: [76] },
+            { label: 'b', min: 75, first_quartile: 79, median: 82, third_quartile: 86, max: 88, outliers: [] },
+          ],
+        },
+      ] as const,
+  ),
+  [
+    'superchart',
+    `_, (a, b, c) = plt.subplots(1, 3)
+a.plot([1, 2]); a.set_title('A'); b.pie([1]); plt.suptitle('All')`,
+    {
+      title: 'All',
+      elements: [
+        expect.objectContaining({ type: 'line', title: 'A' }),
+        { type: 'pie', title: null, elements: [{ label: '', angle: 360, radius: 1 }] },
+      ],
+    },
+  ],
+  ['unknown', `plt.imshow([[1, 2]]); plt.plot([0, 1]); plt.title('T')`, { title: 'T', elements: [] }],
+  ['unknown', `plt.plot([1, 2]).pop().get_xydata = None`, { title: null, elements: [] }],
+];
+
 describe('the image that runs code', () => {
   const folder = mkdtempSync(join(tmpdir(), 'code-'));
   let berth: Berth;
@@ -75,6 +185,28 @@ describe('the image that runs code', () => {
       expect(results[1]?.html).toContain('<table');
       const numbers = await sandbox.runCode('import scipy.stats, PIL.Image; float(np.mean([1, 3]))');
       expect(numbers.text).toBe('2.0');
+    });
+
+    it.each(CHARTS)('has the data of a figure that is a chart of the type %s', async (type, code, chart) => {
+      const { results, error } = await sandbox.runCode(`${code}\nplt.show()`, { timeoutMs: 60_000 });
+      expect(error).toBeUndefined();
+      expect(results).toHaveLength(1);
+      expect(results[0]).toMatchObject({ png: expect.any(String), chart: { ...chart, type } });
+    });
+
+    it('bounds the data of a figure, which is a picture in any case', async () => {
+      const many = await sandbox.runCode('plt.plot(np.arange(100_000)); plt.plot([1, 2]); plt.show()');
+      const lines = many.results[0]?.chart?.elements as { points: [number, number][] }[];
+      expect(lines.map(({ points }) => points.length)).toEqual([5_000, 2]);
+      expect(lines[0]?.points[4_999]).toEqual([99_980, 99_980]);
+      const broken = 'figure = plt.figure(); figure.add_subplot().plot([1]); figure.get_suptitle = None; plt.show()';
+      const long = "for _ in range(500): plt.plot([1], label='\u00e9' * 2_000)\nplt.show()";
+      for (const code of ['plt.figure(); plt.show()', broken, long]) {
+        const { results, error } = await sandbox.runCode(code, { timeoutMs: 120_000 });
+        expect(error).toBeUndefined();
+        expect(results).toHaveLength(1);
+        expect(results[0]?.chart).toBeUndefined();
+      }
     });
 
     it("has the sandbox's variables, and those of a run for that run alone", async () => {

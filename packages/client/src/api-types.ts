@@ -2630,7 +2630,7 @@ export type CodeShownView = {
      */
     main: boolean;
     /**
-     * By format: text, html, markdown, latex, svg, json, javascript, data (of a table), and in Base64 png, jpeg and pdf; others by their MIME type.
+     * By format: text, html, markdown, latex, svg, json, javascript, data (of a table), chart (of a figure), and in Base64 png, jpeg and pdf; others by their MIME type.
      */
     formats: {
         [key: string]: unknown;
