@@ -61,9 +61,9 @@ export function answerOfStatus(status: number, requestId: string): ErrorAnswer {
   return { status, headers: headersOf(status), body: { error, code, request_id: requestId } };
 }
 
-/** True for a fault of Berth itself, which has to be logged. */
-function isServerFault(status: number): boolean {
-  return status >= 500 && status !== 503;
+/** True for a fault of Berth itself, which has to be logged. An HttpException is an answer that a route has chosen. */
+function isServerFault(thrown: unknown, status: number): boolean {
+  return status >= 500 && status !== 503 && !(thrown instanceof HttpException);
 }
 
 function headersOf(status: number): Record<string, string> {
@@ -98,7 +98,7 @@ export class DomainErrorFilter implements ExceptionFilter {
     const reply = host.switchToHttp().getResponse<FastifyReply>();
     const answer = errorAnswer(thrown, request.id);
     // A database error is not a bug of Berth, but an operator has to see it.
-    if (isServerFault(answer.status) || databaseFault(thrown)) {
+    if (isServerFault(thrown, answer.status) || databaseFault(thrown)) {
       this.logger.error({ err: thrown, code: answer.body.code, request_id: request.id }, 'a request failed');
     }
     // The handler has answered completely, with an error of its protocol's own form.

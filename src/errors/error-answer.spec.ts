@@ -1,7 +1,14 @@
-import { BadRequestException, HttpException, ImATeapotException, NotFoundException } from '@nestjs/common';
+import {
+  type ArgumentsHost,
+  BadRequestException,
+  HttpException,
+  ImATeapotException,
+  NotFoundException,
+} from '@nestjs/common';
 import { QueryFailedError, QueryRunnerAlreadyReleasedError, QueryRunnerProviderAlreadyReleasedError } from 'typeorm';
 import { DomainError, ErrorCode, ERRORS, invalidParameters } from './domain-error';
-import { errorAnswer } from './domain-error.filter';
+import { DomainErrorFilter, errorAnswer } from './domain-error.filter';
+import type { Logger } from '../logging';
 
 const id = 'request-1';
 const fastifyError = (code: string, statusCode: number): Error =>
@@ -124,5 +131,22 @@ describe('the answer to a fault', () => {
       headers: {},
       body: { error: 'internal error', code: 'internal_error', request_id: id },
     });
+  });
+});
+
+describe('the log of errors', () => {
+  it.each([
+    [new Error('a bug'), 1],
+    [new DomainError('code_failed'), 1],
+    [new DomainError('container_not_found'), 0],
+    // Of a sandbox that has ended, as E2B's clients expect it.
+    [new HttpException('container is not running', 502), 0],
+  ])('has a line for %s: %i', (thrown, lines) => {
+    const error = jest.fn();
+    const reply = { raw: { writableEnded: true } };
+    const http = { getRequest: () => ({ id }), getResponse: () => reply };
+    const host = { getType: () => 'http', switchToHttp: () => http } as unknown as ArgumentsHost;
+    new DomainErrorFilter({ error } as unknown as Logger).catch(thrown, host);
+    expect(error).toHaveBeenCalledTimes(lines);
   });
 });

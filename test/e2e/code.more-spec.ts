@@ -18,6 +18,7 @@ plt.bar(['a', 'b'], [1, 2])
 plt.show()
 pd.DataFrame({'a': [1, 2, 3]})`;
 
+const BOX_OPTIONS = ['patch_artist=True', 'orientation="horizontal", showmeans=True, meanline=True'];
 const PLANE = { title: null, x_label: null, y_label: null, x_unit: null, y_unit: null };
 
 /** Code that draws a figure, and what its chart has. */
@@ -30,8 +31,12 @@ plt.axhline(2)
 plt.title('T'); plt.xlabel('Time (s)'); plt.ylabel('Level [dB]'); plt.yscale('symlog')`,
     {
       title: 'T',
-      ...{ x_label: 'Time (s)', x_unit: 's', y_label: 'Level [dB]', y_unit: 'dB' },
-      ...{ x_scale: 'datetime', y_scale: 'symlog' },
+      x_label: 'Time (s)',
+      x_unit: 's',
+      y_label: 'Level [dB]',
+      y_unit: 'dB',
+      x_scale: 'datetime',
+      y_scale: 'symlog',
       x_ticks: expect.arrayContaining(['2024-01-01T00:00:00+00:00']),
       x_tick_labels: expect.arrayContaining([expect.any(String)]),
       elements: [
@@ -51,7 +56,10 @@ plt.title('T'); plt.xlabel('Time (s)'); plt.ylabel('Level [dB]'); plt.yscale('sy
     `plt.scatter(['a', 'b'], [3, 4], label='d', c=[1, 2]); plt.colorbar()`,
     {
       ...PLANE,
-      ...{ x_scale: 'categorical', x_ticks: ['a', 'b'], x_tick_labels: ['a', 'b'], y_scale: 'linear' },
+      x_scale: 'categorical',
+      x_ticks: ['a', 'b'],
+      x_tick_labels: ['a', 'b'],
+      y_scale: 'linear',
       elements: [
         {
           label: 'd',
@@ -81,7 +89,10 @@ plt.xticks([1, 2], ['k', 'l']); plt.axhline(2)`,
     'bar',
     `plt.barh([2020, 2021], [1, 2], label='m'); plt.xlabel('Mass (kg)'); plt.ylabel('Year')`,
     {
-      ...{ x_label: 'Year', x_unit: null, y_label: 'Mass (kg)', y_unit: 'kg' },
+      x_label: 'Year',
+      x_unit: null,
+      y_label: 'Mass (kg)',
+      y_unit: 'kg',
       elements: [
         { label: '2020', group: 'm', value: 1 },
         { label: '2021', group: 'm', value: 2 },
@@ -98,7 +109,7 @@ plt.xticks([1, 2], ['k', 'l']); plt.axhline(2)`,
       ],
     },
   ],
-  ...['patch_artist=True', 'orientation="horizontal", showmeans=True, meanline=True'].map(
+  ...BOX_OPTIONS.map(
     (options) =>
       [
         'box_and_whisker',

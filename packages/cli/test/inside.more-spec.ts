@@ -88,8 +88,8 @@ describe('berth, inside a container', () => {
     await terminal.resize('rows 22 cols 77');
     terminal.type('sleep 0; stty size\n');
     await terminal.shows(/22 77/);
-    // Ctrl-C is the shell's, and not this program's.
-    terminal.type('echo sleeps-$kept; sleep 1000\n');
+    // Ctrl-C is the shell's, and not this program's. Between two commands the shell itself would get it, and go on.
+    terminal.type(`sh -c 'echo sleeps-$0; sleep 1000' $kept\n`);
     await terminal.shows(/sleeps-before/);
     terminal.type('\u0003');
     terminal.type('echo still-$kept\n');

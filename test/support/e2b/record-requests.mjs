@@ -41,7 +41,7 @@ function shapeOfMessage(text) {
   return { event: { start: { pid: `{{pid ${String(requests.length)}}}` } } };
 }
 
-createServer(async (request, response) => {
+async function pass(request, response) {
   const { method, url, headers } = request;
   const body = Buffer.concat(await request.toArray());
   const sent = Object.fromEntries(Object.entries(headers).filter(([name]) => HEADERS.test(name)));
@@ -50,7 +50,7 @@ createServer(async (request, response) => {
   if (headers['content-type']?.startsWith('application/connect+')) entry.messages = messagesOf(body).map(named);
   else entry.body = named(body.toString('latin1')) || undefined;
   requests.push(entry);
-  const onward = send(new URL(url, berth), { method, headers: { ...headers, host: 'localhost' } }, async (answer) => {
+  const record = async (answer) => {
     response.writeHead(answer.statusCode, answer.rawHeaders);
     const shapes = [];
     let read = Buffer.alloc(0);
@@ -70,10 +70,14 @@ createServer(async (request, response) => {
     const events = [...new Set(shapes.map((shape) => JSON.stringify(shape)))];
     if (entry.messages) Object.assign(entry, { until: requests.length, events });
     else entry.answer = /^[{[]/.test(read) ? shapeOf(JSON.parse(read)) : read.toString() || undefined;
-  });
+  };
+  const options = { method, headers: { ...headers, host: 'localhost' } };
+  const onward = send(new URL(url, berth), options, (answer) => void record(answer));
   onward.on('error', () => response.headersSent || response.destroy()).end(body);
   response.on('close', () => onward.destroy());
-}).listen(18743, '127.0.0.1');
+}
+
+createServer((request, response) => void pass(request, response)).listen(18743, '127.0.0.1');
 
 process.once('SIGINT', () => {
   process.exit(writeFileSync(file, [{ about }, ...requests].map((line) => `${JSON.stringify(line)}\n`).join('')));

@@ -116,7 +116,7 @@ export class Replay {
     if (typeof shape === 'string') {
       if (value === undefined) return [`${path}: missing`];
       const [, name] = /^\{\{(.+)\}\}$/.exec(shape) ?? [];
-      if (name !== undefined) this.ids.set(name, String(value as string | number));
+      if (name !== undefined && isText(value)) this.ids.set(name, String(value));
       const isRight = name !== undefined || shape === 'null' || typeof value === shape;
       return isRight ? [] : [`${path}: ${typeof value}, not ${shape}`];
     }
@@ -153,4 +153,8 @@ function enveloped(message: string): Buffer {
   const head = Buffer.alloc(5);
   head.writeUInt32BE(Buffer.byteLength(message), 1);
   return Buffer.concat([head, Buffer.from(message)]);
+}
+
+function isText(value: unknown): value is string | number {
+  return typeof value === 'string' || typeof value === 'number';
 }
