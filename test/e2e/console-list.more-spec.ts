@@ -134,8 +134,8 @@ describe('its order', () => {
       await user.api.call('POST', `/api/containers/${String(id)}/touch`);
       await page.reload();
       // The rows may come in the order of before, until the list has been read.
-      await eventually(async () => expect(await names()).toEqual(['a', 'b']), { timeoutMs: 5_000 });
-    });
+      await eventually(async () => expect(await names()).toEqual(['a', 'b']), { timeoutMs: 20_000 });
+    }, { timeoutMs: 80_000 });
   });
 });
 
