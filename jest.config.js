@@ -105,6 +105,21 @@ const ANY_DATABASE = [
   'warm-templates',
 ].map(dataTest);
 
+const clusterTest = (name) => `<rootDir>/test/cluster/${name}.e2e-spec.ts`;
+
+/** `placement` with two servers: with one, `npm test` runs it on SQLite. */
+const LATER_ON_CLUSTERS = [
+  dataTest('placement'),
+  clusterTest('agents-processes'),
+  clusterTest('clocks'),
+  clusterTest('database-restart'),
+  clusterTest('evacuation'),
+  clusterTest('processes'),
+  clusterTest('rate-limits'),
+  clusterTest('takeover'),
+  clusterTest('webhooks-processes'),
+];
+
 /**
  * Tests that `npm run test:more` alone runs, so that `npm test` stays short: what several machines and several server
  * processes promise, and what takes Docker longest. `npm test` proves one server on one machine.
@@ -113,20 +128,7 @@ const LATER = {
   data: ['moves', 'nodes', 'sick-nodes', 'snapshot-copies', 'snapshots-nodes', 'volume-moves', 'warm-nodes'].map(
     dataTest,
   ),
-  cluster: [
-    ...[
-      'agents-processes',
-      'clocks',
-      'database-restart',
-      'evacuation',
-      'processes',
-      'rate-limits',
-      'takeover',
-      'webhooks-processes',
-    ].map((name) => `<rootDir>/test/cluster/${name}.e2e-spec.ts`),
-    // With one server, `npm test` has it on SQLite.
-    dataTest('placement'),
-  ],
+  cluster: LATER_ON_CLUSTERS,
   e2e: ['agent-process', 'docker-layers', 'rate-limits'].map(e2eTest),
 };
 
