@@ -2,11 +2,15 @@
 
 import datetime
 import faulthandler
+import functools
+import importlib.abc
 import importlib.util
 import math
 import os
 import sys
 import types
+
+from IPython.display import display
 
 GIVEN = dict(os.environ)
 MOST_ROWS = 10_000
@@ -58,9 +62,35 @@ def show_figure(figure, include=None, exclude=None):
         chart = None
     return {"e2b/chart": chart} if chart else {}
 
+class PillowShows(importlib.abc.MetaPathFinder):
+    """Once Pillow is imported, pictures that code saves to files are shown too, as programs written for E2B expect."""
+
+    def find_spec(self, name, path, target=None):
+        if name != "PIL.Image":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        load = spec.loader.exec_module
+        spec.loader.exec_module = lambda module: (load(module), show_saved(module.Image))[0]
+        return spec
+
+def show_saved(pictures):
+    save = pictures.save
+
+    @functools.wraps(save)
+    def save_and_show(picture, fp, *rest, **options):
+        save(picture, fp, *rest, **options)
+        # Figures are saved by Pillow too, and shown by Matplotlib.
+        by = sys._getframe(1).f_globals.get("__name__", "")
+        if isinstance(fp, (str, os.PathLike)) and not by.startswith("matplotlib"):
+            display(picture)
+
+    pictures.save = save_and_show
+
 def load_ipython_extension(shell):
     # The kernel replaces stderr; a crash is to be seen where the server looks for last words.
     faulthandler.enable(getattr(sys.stderr, "_original_stdstream_copy", 2))
+    sys.meta_path.insert(0, PillowShows())
     space = shell.user_ns
     for name, module in LAZY.items():
         if importlib.util.find_spec(module.partition(".")[0]):

@@ -194,8 +194,17 @@ describe('the image that runs code', () => {
       ).toBe('PNG');
       expect(results[1]).toMatchObject({ isMainResult: true, data: { a: [1, 2, 3] } });
       expect(results[1]?.html).toContain('<table');
-      const numbers = await sandbox.runCode('import scipy.stats, PIL.Image; float(np.mean([1, 3]))');
+      const numbers = await sandbox.runCode('import scipy.stats; float(np.mean([1, 3]))');
       expect(numbers.text).toBe('2.0');
+    });
+
+    it('shows a picture that code saves to a file, once', async () => {
+      const saved = await sandbox.runCode(
+        "from PIL import Image; import io\nred = Image.new('RGB', (2, 2), 'red')\nred.save(io.BytesIO(), 'PNG')\nred.save('a.png')",
+      );
+      expect(saved.results.map(({ png }) => typeof png)).toEqual(['string']);
+      const figure = await sandbox.runCode("plt.plot([1]); plt.savefig('b.png'); plt.show()");
+      expect(figure.results).toHaveLength(1);
     });
 
     it.each(CHARTS)('has the data of a figure that is a chart of the type %s', async (type, code, chart) => {
