@@ -130,12 +130,15 @@ describe('its order', () => {
     await click('Last used');
     await lists(['b', 'a']);
     const id = await row('a').getAttribute('data-id');
-    await eventually(async () => {
-      await user.api.call('POST', `/api/containers/${String(id)}/touch`);
-      await page.reload();
-      // The rows may come in the order of before, until the list has been read.
-      await eventually(async () => expect(await names()).toEqual(['a', 'b']), { timeoutMs: 20_000 });
-    }, { timeoutMs: 80_000 });
+    await eventually(
+      async () => {
+        await user.api.call('POST', `/api/containers/${String(id)}/touch`);
+        await page.reload();
+        // The rows may come in the order of before, until the list has been read.
+        await eventually(async () => expect(await names()).toEqual(['a', 'b']), { timeoutMs: 20_000 });
+      },
+      { timeoutMs: 80_000 },
+    );
   });
 });
 
