@@ -67,8 +67,8 @@ export class ContainerViews {
   }
 
   /**
-   * The online agents, for the first page only, and not for a token that is limited to one container. None if the query filters by status or label, which agents do not
-   * have.
+   * The online agents, for the first page only. None if the query filters by status or label, which agents do not
+   * have, and none for a token for one container.
    */
   private async agentsBeside(
     { userId, boundTo }: Caller,

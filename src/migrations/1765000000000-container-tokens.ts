@@ -1,4 +1,5 @@
 import { MigrationInterface, QueryRunner, TableColumn, TableIndex } from 'typeorm';
+import { TIMESTAMP } from '../database/column-types';
 
 /** A token can be limited to one container and its forks, so a fork keeps the container that it was made from. */
 export class ContainerTokens1765000000000 implements MigrationInterface {
@@ -7,7 +8,7 @@ export class ContainerTokens1765000000000 implements MigrationInterface {
   async up(queryRunner: QueryRunner): Promise<void> {
     await queryRunner.addColumns('tokens', [
       new TableColumn({ name: 'container_id', type: 'varchar', length: '36', isNullable: true }),
-      new TableColumn({ name: 'with_forks', type: 'boolean', default: false }),
+      new TableColumn({ name: 'with_forks', type: 'boolean', default: TIMESTAMP === 'datetime' ? '0' : 'false' }),
     ]);
     await queryRunner.createIndex('tokens', new TableIndex({ ...OF_TOKENS, where: 'container_id IS NOT NULL' }));
     const forkedFrom = new TableColumn({ name: 'forked_from', type: 'varchar', length: '36', isNullable: true });

@@ -46,8 +46,8 @@ export class CreateTokenDto {
     example: 'dev-environment',
   })
   @IsOptional()
-  @IsString()
   @Length(1, 255, { message: 'must be 1 to 255 characters' })
+  @IsString()
   readonly container?: string | null;
 
   @Flag('With `container`: whether the token may also fork the container, and opens all forks of it.', {
@@ -55,7 +55,7 @@ export class CreateTokenDto {
     default: false,
   })
   @IsOptional()
-  @IsBoolean({ message: 'must be true or false' })
+  @IsBoolean()
   readonly forks?: boolean | null;
 }
 

@@ -37,8 +37,8 @@ export class Forks {
    * @throws DomainError `container_not_found`, `ambiguous_id`, `not_authorized`, `guest_session_expired`,
    *   `container_limit_reached`, `name_taken`, `no_capacity`, `invalid_parameters` if the files outside the home are
    *   larger than the container's disk, `container_not_running` if the container's own creation
-   *   is under way or has failed, `operation_in_progress`, `idempotency_key_reused`, `snapshot_failed`, `insufficient_permissions` if the token is
-   *   for one container without its forks
+   *   is under way or has failed, `operation_in_progress`, `idempotency_key_reused`, `snapshot_failed`,
+   *   `insufficient_permissions` if the token is for one container without its forks
    */
   async fork(
     caller: Caller,
