@@ -31,6 +31,7 @@ import { Processes1764950000000 } from './src/migrations/1764950000000-processes
 import { E2b1764970000000 } from './src/migrations/1764970000000-e2b';
 import { E2bSandboxEntity } from './src/e2b/e2b-sandbox.entity';
 import { Lifetimes1764960000000 } from './src/migrations/1764960000000-lifetimes';
+import { ContainerTokens1765000000000 } from './src/migrations/1765000000000-container-tokens';
 import { ProcessEntity } from './src/sandbox/processes/process-rows';
 import { WebhookCursorEntity, WebhookDeliveryEntity, WebhookEntity } from './src/webhooks/webhook.entity';
 import { SshHostKeyEntity, SshKeyEntity } from './src/ssh/ssh.entities';
@@ -83,6 +84,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       Processes1764950000000,
       Lifetimes1764960000000,
       E2b1764970000000,
+      ContainerTokens1765000000000,
     ],
     synchronize: false,
   };

@@ -20,7 +20,7 @@ export const MODULES = {
   tiers: FOUNDATION,
   auth: [...FOUNDATION, 'signals', 'tiers'],
   idempotency: [...FOUNDATION, 'auth', 'secrets'],
-  accounts: [...FOUNDATION, 'http', 'audit', 'auth', 'idempotency', 'tiers'],
+  accounts: [...FOUNDATION, 'http', 'audit', 'auth', 'containers', 'idempotency', 'tiers'],
   images: [...FOUNDATION, 'auth', 'engine'],
   'rate-limits': [...FOUNDATION, 'http', 'signals', 'auth'],
   events: [...FOUNDATION, 'http', 'signals', 'auth', 'rate-limits'],

@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { AuditModule } from '../audit';
 import { AuthModule } from '../auth';
+import { ContainersModule } from '../containers';
 import { IdempotencyModule } from '../idempotency';
 import { TiersModule } from '../tiers';
 import { GuestController } from './guest.controller';
@@ -11,7 +12,7 @@ import { TokensController } from './tokens.controller';
 
 /** The users' own accounts: guest login, sign-in codes, profile, tokens, tiers. */
 @Module({
-  imports: [AuditModule, AuthModule, IdempotencyModule, TiersModule],
+  imports: [AuditModule, AuthModule, ContainersModule, IdempotencyModule, TiersModule],
   controllers: [TokensController, GuestController, SignInController, MeController, ProfileController, TiersController],
   providers: [GuestService],
 })

@@ -1,6 +1,6 @@
 import { Controller, Get, Inject } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { CurrentPrincipal, ForContainerTokens, type Principal, Scopes } from '../auth';
 import { type Config, CONFIG } from '../config';
 import { TierListView, TiersService, TierUsage, viewLimits } from '../tiers';
 import { MeView, profileUser, ProfileView, ValidatedTokenView } from './dto/responses';
@@ -9,6 +9,7 @@ const MIB = 1024 * 1024;
 
 /** The caller, the tier's limits and their usage. */
 @ApiTags('me')
+@ForContainerTokens()
 @Controller('me')
 export class MeController {
   constructor(
@@ -36,6 +37,7 @@ export class MeController {
         archive_bytes: this.config.ARCHIVE_SIZE_LIMIT_MB * MIB,
       },
       scopes: caller.scopes,
+      container: caller.boundTo && { id: caller.boundTo.id, forks: caller.boundTo.withForks },
       session: caller.sessionExpiresAt ? { expires_at: caller.sessionExpiresAt.toISOString() } : null,
     };
   }
@@ -54,6 +56,7 @@ export class ProfileController {
   }
 
   @Get('tokens/validate')
+  @ForContainerTokens()
   @ApiTags('tokens')
   @ApiOperation({ summary: 'Validate the token and get its user, for Rexec clients' })
   @ApiOkResponse({ type: ValidatedTokenView })

@@ -3,7 +3,8 @@ import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestj
 import { Audited } from '../audit';
 import { CurrentPrincipal, type Principal, Scopes, TokenRequests, TokenService } from '../auth';
 import { type Config, CONFIG } from '../config';
-import { ApiFaults } from '../errors';
+import { ContainersService } from '../containers';
+import { ApiFaults, invalidParameters } from '../errors';
 import { Location } from '../http';
 import { ApiIdempotencyKey, Keyed, type KeyedRequest, KeyedSecrets, REPLAYED_HEADER } from '../idempotency';
 import { CreatedTokenView, CreateTokenDto, TokenListView, TokenRevokedView, viewIssued, viewToken } from './dto/tokens';
@@ -16,6 +17,7 @@ export class TokensController {
     private readonly tokens: TokenService,
     private readonly requests: TokenRequests,
     private readonly once: KeyedSecrets,
+    private readonly containers: ContainersService,
     @Inject(CONFIG) private readonly config: Pick<Config, 'TOKEN_LIMIT'>,
   ) {}
 
@@ -23,17 +25,37 @@ export class TokensController {
   @Scopes('write')
   @Audited('token.create')
   @Location<CreatedTokenView>(({ id }) => `/api/tokens/${id}`)
-  @ApiOperation({ summary: 'Create a token', description: 'The token is shown only in this response.' })
+  @ApiOperation({
+    summary: 'Create a token',
+    description:
+      'The token is shown only in this response. With "container", it opens the routes of that container, its events and ' +
+      'snapshots, and nothing else of the user; it creates no containers and no tokens.',
+  })
   @ApiIdempotencyKey()
   @ApiCreatedResponse({ type: CreatedTokenView, headers: REPLAYED_HEADER })
-  @ApiFaults('idempotency_key_reused', 'guest_session_expired', 'token_limit_reached')
+  @ApiFaults(
+    'idempotency_key_reused',
+    'guest_session_expired',
+    'token_limit_reached',
+    'container_not_found',
+    'ambiguous_id',
+    'not_authorized',
+  )
   issue(
     @CurrentPrincipal() caller: Principal,
-    @Body() { name, scopes, expires_in: days, format }: CreateTokenDto,
+    @Body() { name, scopes, expires_in: days, format, container, forks }: CreateTokenDto,
     @Keyed() request: KeyedRequest,
   ): Promise<CreatedTokenView> {
     return this.once.once(caller, request, async () => {
-      const asked = { name, scopes, days, ...(format != null && { format }) };
+      const boundTo = container == null ? null : await this.containers.findNamed(caller, container);
+      if (!boundTo && forks != null) throw invalidParameters([{ field: 'forks', message: 'requires container' }]);
+      const asked = {
+        name,
+        scopes,
+        days,
+        ...(format != null && { format }),
+        ...(boundTo && { boundTo: { id: boundTo.id, withForks: forks ?? false } }),
+      };
       return viewIssued(await this.requests.issueFor(caller, this.config.TOKEN_LIMIT, asked));
     });
   }

@@ -20,7 +20,7 @@ import type { CreateAgentDto } from './dto/requests';
 
 type Maker = Pick<Principal, 'userId' | 'tokenId'>;
 type Caller = Pick<Principal, 'userId' | 'tier'>;
-type Owner = Pick<Caller, 'userId'>;
+type Owner = Pick<Principal, 'userId' | 'boundTo'>;
 
 /**
  * The REST API of a user's agents, under `/api/agents` and, beside containers, under `/api/containers`. Ids are those
@@ -100,12 +100,12 @@ export class AgentsService {
     throw invalidParameters([{ field: 'id', message }]);
   }
 
-  private async find({ userId }: Owner, id: string): Promise<AgentRow> {
+  private async find({ userId, boundTo }: Owner, id: string): Promise<AgentRow> {
     const agent = await this.repository.find(id);
     if (!agent) throw new DomainError('agent_not_found');
     const context = requestContext.getStore();
     if (context) context.subjectUserId = agent.userId;
-    if (agent.userId !== userId) throw new DomainError('not_authorized');
+    if (agent.userId !== userId || boundTo !== null) throw new DomainError('not_authorized');
     return agent;
   }
 }

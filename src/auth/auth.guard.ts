@@ -6,7 +6,7 @@ import { DomainError } from '../errors';
 import { LOGGER, type Logger } from '../logging';
 import { bearerToken, insufficientScope, invalidToken, isBearer } from './bearer';
 import { BearerStrategy } from './bearer.strategy';
-import { PUBLIC, REQUIRED_SCOPES } from './decorators';
+import { CONTAINER_TOKENS, PUBLIC, REQUIRED_SCOPES } from './decorators';
 import { holdsScope, Principal, RouteScope, setCaller } from './principal';
 
 /** Called for a caller whose token lacks the route's scope, before the answer is sent. */
@@ -33,6 +33,8 @@ interface Access {
   readonly of: object;
   readonly isPublic: boolean;
   readonly required: readonly RouteScope[] | undefined;
+  /** Whether tokens for one container are admitted. */
+  readonly isForContainerTokens: boolean;
 }
 
 /** Checks every route. Deny by default: a route without an access decorator is refused. */
@@ -58,14 +60,18 @@ export class AuthGuard extends PassportGuard() {
   override canActivate(context: ExecutionContext): true | Promise<true> {
     // Sockets are authenticated before they are connected, so their messages need no guard.
     if (context.getType() !== 'http') return true;
-    const { isPublic, required } = this.accessOf(context);
-    if (isPublic) return true;
+    const access = this.accessOf(context);
+    if (access.isPublic) return true;
     const request = context.switchToHttp().getRequest<FastifyRequest>();
     if (request.admittedTo === context.getHandler()) return true;
-    return this.admit(context, request, required);
+    return this.admit(context, request, access);
   }
 
-  private async admit(context: ExecutionContext, request: FastifyRequest, required: Access['required']): Promise<true> {
+  private async admit(
+    context: ExecutionContext,
+    request: FastifyRequest,
+    { required, isForContainerTokens }: Access,
+  ): Promise<true> {
     await super.canActivate(context);
     const { principal, onAuthenticated } = request;
     if (principal && onAuthenticated) await onAuthenticated(principal, 'token');
@@ -73,9 +79,10 @@ export class AuthGuard extends PassportGuard() {
       const route = `${context.getClass().name}.${context.getHandler().name}`;
       this.logger.error({ route }, 'the route declares neither @Public() nor @Scopes(), so it is closed to everyone');
     }
-    if (!principal || !required?.every((scope) => holdsScope(principal, scope))) {
+    const isForOthers = principal?.boundTo != null && !isForContainerTokens;
+    if (!principal || isForOthers || !required?.every((scope) => holdsScope(principal, scope))) {
       await this.refusals.emit(context);
-      throw insufficientScope(...(required ?? []));
+      throw isForOthers ? insufficientScope() : insufficientScope(...(required ?? []));
     }
     request.admittedTo = context.getHandler();
     return true;
@@ -116,6 +123,7 @@ export class AuthGuard extends PassportGuard() {
       of: context.getClass(),
       isPublic: this.reflector.getAllAndOverride<boolean | undefined>(PUBLIC, declared) === true,
       required: this.reflector.getAllAndOverride<readonly RouteScope[] | undefined>(REQUIRED_SCOPES, declared),
+      isForContainerTokens: this.reflector.getAllAndOverride<boolean | undefined>(CONTAINER_TOKENS, declared) === true,
     };
     this.accesses.set(handler, access);
     return access;

@@ -5,6 +5,7 @@ import { AuthGuard, ScopeRefusals } from './auth.guard';
 import { BearerStrategy } from './bearer.strategy';
 import { OpenConnections } from './open-connections';
 import { SignInCodeRetention, SignInCodes } from './sign-in-codes';
+import { TokenReach } from './token-reach';
 import { TokenRequests } from './token-requests';
 import { TokenRetention, TokenService } from './token.service';
 import { UserService } from './user.service';
@@ -14,6 +15,7 @@ import { UserService } from './user.service';
   imports: [TiersModule],
   providers: [
     TokenService,
+    TokenReach,
     TokenRequests,
     TokenRetention,
     OpenConnections,
@@ -25,6 +27,6 @@ import { UserService } from './user.service';
     AuthGuard,
     { provide: APP_GUARD, useExisting: AuthGuard },
   ],
-  exports: [TokenService, TokenRequests, OpenConnections, SignInCodes, UserService, ScopeRefusals],
+  exports: [TokenService, TokenReach, TokenRequests, OpenConnections, SignInCodes, UserService, ScopeRefusals],
 })
 export class AuthModule {}

@@ -15,6 +15,14 @@ export const PUBLIC = 'berth:public';
 /** Opens a route, or all routes of a controller, to callers without a token. */
 export const Public = (): CustomDecorator => SetMetadata(PUBLIC, true);
 
+export const CONTAINER_TOKENS = 'berth:container-tokens';
+
+/**
+ * Opens a route, or all routes of a controller, also to tokens for one container: it is about that container alone, or
+ * shows nothing else to such a token. Without it, such tokens are refused.
+ */
+export const ForContainerTokens = (): CustomDecorator => SetMetadata(CONTAINER_TOKENS, true);
+
 export const REQUIRED_SCOPES = 'berth:scopes';
 
 /** Opens a route, or all routes of a controller, to tokens that hold all of these scopes. */

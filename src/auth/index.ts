@@ -1,8 +1,9 @@
 export { AuthModule } from './auth.module';
 export { guardBeforeBodies } from './early-guard';
 export { bearerToken, insufficientScope, invalidToken } from './bearer';
-export { CurrentPrincipal, Public, Scopes } from './decorators';
+export { CurrentPrincipal, ForContainerTokens, Public, Scopes } from './decorators';
 export {
+  type BoundContainer,
   earliest,
   grantedEnd,
   grantedScopes,
@@ -18,6 +19,7 @@ export { ScopeRefusals } from './auth.guard';
 export { type SignIn, SignInCodes } from './sign-in-codes';
 export { TOKEN_FORMATS, TokenEntity, type TokenFormat } from './token.entity';
 export { TokenDaysField, TokenScopesField } from './token-fields';
+export { TokenReach } from './token-reach';
 export { TokenRequests } from './token-requests';
 export { type IssuedToken, TokenService } from './token.service';
 export { type ConnectionGroup, dependsOn, type OpenConnection, OpenConnections } from './open-connections';

@@ -16,6 +16,13 @@ export type RouteScope = Exclude<Scope, 'agent'>;
 /** `exec` is missing: an administrator must not see inside users' containers. */
 const IMPLIED_BY_ADMIN: readonly RouteScope[] = ['read', 'write'];
 
+/** The container that a token is limited to. */
+export interface BoundContainer {
+  readonly id: string;
+  /** Whether the token also opens forks of the container, and their forks, and may make them. */
+  readonly withForks: boolean;
+}
+
 /** The caller and the rights of its token. */
 export interface Principal {
   readonly userId: string;
@@ -26,6 +33,8 @@ export interface Principal {
   readonly scopes: readonly Scope[];
   /** The agent that the token belongs to; null for API tokens. */
   readonly agentId: string | null;
+  /** null if the token opens all that its user has. */
+  readonly boundTo: BoundContainer | null;
   /** When a guest's session ends; null for users without one. */
   readonly sessionExpiresAt: Date | null;
   /** null if the token does not expire. */

@@ -10,6 +10,7 @@ export interface FoundToken {
 /** A row, in the order of the columns below. */
 type Row = readonly [
   ...[tokenId: string, userId: string, scopes: string, agentId: string | null, expiresAt: unknown, revokedAt: unknown],
+  ...[containerId: string | null, withForks: unknown],
   ...[username: string, tier: string, sessionExpiresAt: unknown, suspendedAt: unknown, deletedAt: unknown],
 ];
 
@@ -27,6 +28,8 @@ export class TokenLookup {
         't.agent_id',
         't.expires_at',
         't.revoked_at',
+        't.container_id',
+        't.with_forks',
         'u.username',
         'u.tier',
         'u.session_expires_at',
@@ -52,7 +55,7 @@ export class TokenLookup {
 
 function found(row: Row | null): FoundToken | null {
   if (!row) return null;
-  const [tokenId, userId, scopes, agentId, expiresAt, revokedAt, ...user] = row;
+  const [tokenId, userId, scopes, agentId, expiresAt, revokedAt, containerId, withForks, ...user] = row;
   const [username, tier, sessionExpiresAt, suspendedAt, deletedAt] = user;
   return {
     // A token that was issued while its user was being deleted is invalid too.
@@ -64,6 +67,8 @@ function found(row: Row | null): FoundToken | null {
       tier,
       tokenId,
       agentId,
+      // SQLite has numbers for booleans.
+      boundTo: containerId === null ? null : { id: containerId, withForks: Boolean(withForks) },
       scopes: JSON.parse(scopes) as Scope[],
       sessionExpiresAt: readTime(sessionExpiresAt),
       tokenExpiresAt: readTime(expiresAt),

@@ -4,7 +4,15 @@ import { Database } from '../database';
 import { DomainError } from '../errors';
 import { Clock } from '../scheduling';
 import { invalidToken } from './bearer';
-import { earliest, grantedEnd, grantedScopes, type Principal, type RouteScope, type Scope } from './principal';
+import {
+  type BoundContainer,
+  earliest,
+  grantedEnd,
+  grantedScopes,
+  type Principal,
+  type RouteScope,
+  type Scope,
+} from './principal';
 import { TokenEntity, type TokenFormat } from './token.entity';
 import { type IssuedToken, type IssueToken, TokenService } from './token.service';
 import { UserEntity } from './user.entity';
@@ -17,6 +25,8 @@ interface AskedToken {
   /** Lifetime; null and undefined: as long as allowed. */
   readonly days: number | null | undefined;
   readonly format?: TokenFormat;
+  /** As of {@link IssueToken}. */
+  readonly boundTo?: BoundContainer;
 }
 
 /** A token that may create others, and its user. */
@@ -99,6 +109,7 @@ export class TokenRequests {
         userId,
         name: asked.name,
         ...(asked.format !== undefined && { format: asked.format }),
+        ...(asked.boundTo !== undefined && { boundTo: asked.boundTo }),
         scopes: grantedScopes({ own: issuer.scopes, asked: asked.scopes }),
         expiresAt: grantedEnd({ own: issuer.endsAt, days: asked.days, now: this.clock.now() }),
       });

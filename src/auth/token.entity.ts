@@ -30,6 +30,15 @@ export class TokenEntity {
   @Column({ name: 'agent_id', type: 'varchar', length: 36, nullable: true })
   agentId: string | null;
 
+  /** The only container that the token opens; null: all of the user's. */
+  @Index('tokens_container_id', { where: 'container_id IS NOT NULL' })
+  @Column({ name: 'container_id', type: 'varchar', length: 36, nullable: true })
+  containerId: string | null;
+
+  /** Whether a token for one container also opens its forks. */
+  @Column({ name: 'with_forks', type: 'boolean', default: false })
+  withForks: boolean;
+
   @Column({ name: 'created_at', type: TIMESTAMP })
   createdAt: Date;
 

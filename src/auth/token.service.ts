@@ -7,7 +7,7 @@ import { Database, Retention } from '../database';
 import { DomainError } from '../errors';
 import { Clock } from '../scheduling';
 import { Signals } from '../signals';
-import { Principal, Scope } from './principal';
+import { type BoundContainer, Principal, Scope } from './principal';
 import { type FoundToken, TokenLookup } from './token-lookup';
 import { hashToken, isTokenFormat, mintToken, TokenEntity, type TokenFormat } from './token.entity';
 import { UserEntity } from './user.entity';
@@ -23,6 +23,8 @@ export interface IssueToken {
   readonly format?: TokenFormat;
   /** The agent that a token with the scope `agent` belongs to. */
   readonly agentId?: string;
+  /** The only container that the token opens; absent: all of the user's. */
+  readonly boundTo?: BoundContainer;
   /** null if the token does not expire. */
   readonly expiresAt: Date | null;
 }
@@ -103,6 +105,8 @@ export class TokenService {
       prefix: options.prefix ?? prefix,
       scopes: [...options.scopes],
       agentId: options.agentId ?? null,
+      containerId: options.boundTo?.id ?? null,
+      withForks: options.boundTo?.withForks ?? false,
       createdAt: this.clock.now(),
       expiresAt: options.expiresAt,
       revokedAt: null,
@@ -157,6 +161,17 @@ export class TokenService {
       );
       if (affected !== 1) throw new DomainError('token_not_found');
       this.database.afterCommit(() => this.signals.publish('token_revoked', { tokenId }));
+    });
+  }
+
+  /** Revokes the tokens for one container, as part of the current transaction, and closes their sockets. */
+  async revokeBoundTo(containerId: string): Promise<void> {
+    const bound = { containerId, revokedAt: IsNull() };
+    const tokens = await this.database.manager.find(TokenEntity, { select: { id: true }, where: bound });
+    if (tokens.length === 0) return;
+    await this.database.manager.update(TokenEntity, bound, { revokedAt: this.clock.now() });
+    this.database.afterCommit(() => {
+      for (const { id } of tokens) this.signals.publish('token_revoked', { tokenId: id });
     });
   }
 

@@ -2,7 +2,7 @@ import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res } from '@
 import { ApiExtraModels, ApiOperation, ApiResponse, ApiTags, getSchemaPath } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Audited, AuditedLook } from '../audit';
-import { CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { CurrentPrincipal, ForContainerTokens, type Principal, Scopes } from '../auth';
 import { ConnectionEnd, eventStream } from '../http';
 import { RefusesIdempotencyKey } from '../idempotency';
 import { ApiInside, CommandFailureView, CommandOutputView, RESUMING } from '../sandbox';
@@ -30,6 +30,7 @@ const ANSWER = {
 /** Runs code in containers of the image `code`. */
 @ApiTags('inside containers')
 @ApiExtraModels(dto.CodeResultView, ...Object.values(EVENTS))
+@ForContainerTokens()
 @Controller('containers/:id/run-code')
 export class CodeController {
   constructor(

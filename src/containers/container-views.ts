@@ -4,7 +4,7 @@ import { EventLog } from '../events';
 import { decodeCursor, encodeCursor } from '../http';
 import { Clock } from '../scheduling';
 import { TiersService } from '../tiers';
-import type { Caller } from './access/container-access';
+import { type Caller, ContainerRights } from './access/container-access';
 import type { ContainerRow } from './model/container.entity';
 import { ContainerRepository } from './rows/container.repository';
 import { DeletedContainers } from './rows/deleted-containers';
@@ -22,6 +22,7 @@ export class ContainerViews {
   constructor(
     private readonly repository: ContainerRepository,
     private readonly deleted: DeletedContainers,
+    private readonly rights: ContainerRights,
     private readonly agents: AgentsService,
     private readonly eventLog: EventLog,
     private readonly tiers: TiersService,
@@ -67,20 +68,25 @@ export class ContainerViews {
 
   /**
    * The online agents, for the first page only. None if the query filters by status or label, which agents do not
-   * have.
+   * have, and none for a token for one container.
    */
-  private async agentsBeside({ userId }: Caller, { status, name, label, cursor }: ListQuery): Promise<AgentView[]> {
-    if (status !== undefined || label !== undefined || cursor !== undefined) return [];
+  private async agentsBeside(
+    { userId, boundTo }: Caller,
+    { status, name, label, cursor }: ListQuery,
+  ): Promise<AgentView[]> {
+    if (boundTo !== null || status !== undefined || label !== undefined || cursor !== undefined) return [];
     return this.agents.online({ userId, ...(name !== undefined && { name }) });
   }
 
   /** The rows that match the query: live ones or, for `status=deleted`, the deleted ones that can be restored. */
-  private rows(
+  private async rows(
     caller: Caller,
     { status, name, label, cursor, limit }: ListQuery & { limit: number },
   ): Promise<ContainerRow[]> {
+    const ids = await this.rights.listedFor(caller);
     const filter = {
       userId: caller.userId,
+      ...(ids && { ids }),
       limit,
       ...(name !== undefined && { name }),
       ...(label !== undefined && { labels: [label].flat().map(parseSelector) }),

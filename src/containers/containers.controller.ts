@@ -2,7 +2,7 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Put, Query
 import { ApiAcceptedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { AgentDeletedView, AgentStoppedView, AgentView } from '../agents';
 import { Audited } from '../audit';
-import { CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { CurrentPrincipal, ForContainerTokens, type Principal, Scopes } from '../auth';
 import { ApiFaults } from '../errors';
 import { Compressed, ConnectionEnd, Location, PatchPipe, Tagged, type TaggedRequest, TakesMergePatch } from '../http';
 import { ApiIdempotencyKey, Keyed, type KeyedRequest, REPLAYED_HEADER } from '../idempotency';
@@ -80,6 +80,7 @@ export class ContainersController {
   }
 
   @Get()
+  @ForContainerTokens()
   @Scopes('read')
   @Compressed()
   @ApiOperation({ summary: 'List your containers and online agents' })
@@ -89,6 +90,7 @@ export class ContainersController {
   }
 
   @Get(':id')
+  @ForContainerTokens()
   @Scopes('read')
   @ApiOperation({ summary: 'Get a container or an agent' })
   @ApiOkEither(ContainerView, AgentView, TAG_HEADERS)
@@ -102,6 +104,7 @@ export class ContainersController {
   }
 
   @Get(':id/wait')
+  @ForContainerTokens()
   @Scopes('read')
   @ApiOperation({ summary: 'Wait for a container to reach a status' })
   @ApiOkResponse({ type: ContainerView })
@@ -117,6 +120,7 @@ export class ContainersController {
 
   @Post(':id/start')
   @HttpCode(200)
+  @ForContainerTokens()
   @Scopes('write')
   @Audited('container.start')
   @ApiOperation({ summary: 'Start a container; it is recreated with its data if missing from Docker' })
@@ -134,6 +138,7 @@ export class ContainersController {
 
   @Post(':id/stop')
   @HttpCode(200)
+  @ForContainerTokens()
   @Scopes('write')
   @Audited('container.stop')
   @ApiOperation({ summary: 'Stop a container, or disconnect an agent' })
@@ -148,6 +153,7 @@ export class ContainersController {
 
   @Post(':id/pause')
   @HttpCode(200)
+  @ForContainerTokens()
   @Scopes('write')
   @Audited('container.pause')
   @ApiOperation({
@@ -164,6 +170,7 @@ export class ContainersController {
 
   @Post(':id/resume')
   @HttpCode(200)
+  @ForContainerTokens()
   @Scopes('write')
   @Audited('container.resume')
   @ApiOperation({ summary: 'Resume a paused container' })
@@ -181,6 +188,7 @@ export class ContainersController {
 
   @Post(':id/touch')
   @HttpCode(200)
+  @ForContainerTokens()
   @Scopes('write')
   @Audited('container.touch')
   @ApiOperation({ summary: 'Mark a container as used, to postpone idle limits' })
@@ -191,6 +199,7 @@ export class ContainersController {
   }
 
   @Delete(':id')
+  @ForContainerTokens()
   @Scopes('write')
   @Audited('container.delete')
   @ApiOperation({ summary: 'Delete a container, keeping its data until purge_at, or an agent' })
@@ -206,6 +215,7 @@ export class ContainersController {
 
   @Post(':id/restore')
   @HttpCode(200)
+  @ForContainerTokens()
   @Scopes('write')
   @Audited('container.restore')
   @ApiOperation({ summary: 'Restore a deleted container with its data before its purge_at' })
@@ -222,6 +232,7 @@ export class ContainersController {
   }
 
   @Put(':id/labels')
+  @ForContainerTokens()
   @Scopes('write')
   @Audited('container.label')
   @ApiOperation({ summary: 'Replace all labels of a container; it is not restarted' })
@@ -238,6 +249,7 @@ export class ContainersController {
   }
 
   @Get(':id/env')
+  @ForContainerTokens()
   @Scopes('read')
   @ApiOperation({ summary: 'List the environment variable names of a container' })
   @ApiOkResponse({ type: VariableListView })
@@ -247,6 +259,7 @@ export class ContainersController {
   }
 
   @Get(':id/env/:name')
+  @ForContainerTokens()
   @Scopes('exec')
   @Audited('container.env_read')
   @ApiOperation({ summary: 'Get an environment variable of a container' })
@@ -261,6 +274,7 @@ export class ContainersController {
   }
 
   @Patch([':id', ':id/settings'])
+  @ForContainerTokens()
   @Scopes('write')
   @Audited('container.update')
   @TakesMergePatch(SETTINGS)

@@ -15,7 +15,7 @@ import { CapacityHistory } from './nodes/capacity-history';
 import { Placement } from './capacity/placement';
 import { ReservedCapacity } from './rows/reserved-capacity';
 import { RunningContainers } from './rows/running-containers';
-import { ContainerAccess } from './access/container-access';
+import { ContainerAccess, ContainerRights } from './access/container-access';
 import { ContainerUsage } from './access/container-usage';
 import { ContainerViews } from './container-views';
 import { ContainerRepository } from './rows/container.repository';
@@ -158,6 +158,7 @@ import { StatusWait } from './status-wait';
     ContainerWatcher,
     PendingRemovals,
     Purge,
+    ContainerRights,
     Restoration,
     Repairs,
     Sweep,

@@ -4,7 +4,7 @@ import type { ExecRequest } from '../engine';
 import { DomainError } from '../errors';
 import type { TaggedRequest } from '../http';
 import type { RequestKey } from '../idempotency';
-import { type Caller, ContainerAccess } from './access/container-access';
+import { type Caller, ContainerAccess, type Owner } from './access/container-access';
 import { agentIdOf } from './model/container-id';
 import { type ContainerEntry, ContainerUsage, type RunningContainer } from './access/container-usage';
 import { ContainerViews, type ListQuery } from './container-views';
@@ -172,12 +172,12 @@ export class ContainersService {
    * Records a use, so that the container does not count as idle. For internal modules whose traffic the API does not
    * see, such as terminals and proxies. Call it at every use: it writes at most once a minute, and emits no event.
    */
-  async touch(caller: Pick<Caller, 'userId'>, id: string): Promise<void> {
+  async touch(caller: Owner, id: string): Promise<void> {
     await this.usage.note(await this.access.find(caller, id));
   }
 
   /** Like {@link touch}; resumes the container if it is paused. @throws DomainError as {@link resumed} */
-  async touchResumed(caller: Pick<Caller, 'userId'>, id: string): Promise<void> {
+  async touchResumed(caller: Owner, id: string): Promise<void> {
     await this.usage.note(await this.awake(await this.access.find(caller, id)));
   }
 
@@ -247,7 +247,7 @@ export class ContainersService {
    *
    * @throws DomainError `operation_in_progress`
    */
-  async afterSnapshot(caller: Pick<Caller, 'userId'>, id: string): Promise<ContainerRow> {
+  async afterSnapshot(caller: Owner, id: string): Promise<ContainerRow> {
     return this.operations.afterSnapshot(await this.access.find(caller, id));
   }
 
@@ -273,12 +273,12 @@ export class ContainersService {
    * @throws DomainError `container_not_found`, `ambiguous_id`, `not_authorized`; for an agent's id `agent_not_found`,
    *   `not_authorized` or `invalid_parameters`
    */
-  async find(caller: Pick<Caller, 'userId'>, id: string): Promise<ContainerRow> {
+  async find(caller: Owner, id: string): Promise<ContainerRow> {
     return this.access.find(caller, id);
   }
 
   /** Like {@link find}, by the container's name, or else by any form of its id. */
-  async findNamed(caller: Pick<Caller, 'userId'>, nameOrId: string): Promise<ContainerRow> {
+  async findNamed(caller: Owner, nameOrId: string): Promise<ContainerRow> {
     return this.access.findNamed(caller, nameOrId);
   }
 

@@ -1,9 +1,8 @@
 import { Injectable } from '@nestjs/common';
-import type { Principal } from '../auth';
 import { DomainError } from '../errors';
 import { Clock } from '../scheduling';
 import { TiersService } from '../tiers';
-import { assertOwner, assertSession } from './access/container-access';
+import { assertSession, type Caller, ContainerRights } from './access/container-access';
 import type { ContainerReference } from './model/container-id';
 import { containerFacts, type ContainerRow, isDeletion } from './model/container.entity';
 import { ContainerRepository } from './rows/container.repository';
@@ -25,6 +24,7 @@ export class Restoration {
   constructor(
     private readonly repository: ContainerRepository,
     private readonly deleted: DeletedContainers,
+    private readonly rights: ContainerRights,
     private readonly leases: ContainerLeases,
     private readonly tiers: TiersService,
     private readonly clock: Clock,
@@ -36,10 +36,7 @@ export class Restoration {
    * `name_taken`, `container_limit_reached`, `operation_in_progress` while its deletion is running, or if the row keeps
    * changing, `removal_pending` while Docker still has its container
    */
-  async restore(
-    caller: Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>,
-    reference: ContainerReference,
-  ): Promise<ContainerRow> {
+  async restore(caller: Caller, reference: ContainerReference): Promise<ContainerRow> {
     // Each further round reads the row as a concurrent writer left it.
     for (let rounds = 0; rounds < MAX_ROUNDS; rounds += 1) {
       const row = await this.find(caller, reference);
@@ -54,17 +51,14 @@ export class Restoration {
     throw new DomainError('operation_in_progress', { fields: { operation: 'restore' }, retryAfter: 1 });
   }
 
-  private async find(
-    caller: Pick<Principal, 'userId' | 'sessionExpiresAt'>,
-    reference: ContainerReference,
-  ): Promise<ContainerRow> {
+  private async find(caller: Caller, reference: ContainerReference): Promise<ContainerRow> {
     const row =
       (await this.repository.find(reference)) ??
       (await this.deleted.findRestorable(reference)) ??
       // Another restore may have completed between the two reads.
       (await this.repository.find(reference));
     if (!row) throw new DomainError('container_not_found');
-    assertOwner(caller, row);
+    await this.rights.assertOwner(caller, row);
     assertSession(caller, this.clock.now());
     if (row.deletedAt !== null) return row;
     // The row is live, but a deletion may be running. This restore came later, and has to undo the deletion.

@@ -9,7 +9,7 @@ import {
   getSchemaPath,
 } from '@nestjs/swagger';
 import { Audited } from '../audit';
-import { CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { CurrentPrincipal, ForContainerTokens, type Principal, Scopes } from '../auth';
 import { type ApiFault, ApiFaults } from '../errors';
 import { Compressed, ConnectionEnd, Location } from '../http';
 import { ApiIdempotencyKey, Keyed, type KeyedRequest, REPLAYED_HEADER } from '../idempotency';
@@ -55,6 +55,7 @@ export class SnapshotsController {
 
   @Post('containers/:id/snapshots')
   @HttpCode(202)
+  @ForContainerTokens()
   @Scopes('write')
   @Audited('snapshot.create')
   @Location<SnapshotView>(({ id }) => `/api/snapshots/${id}`)
@@ -87,6 +88,7 @@ export class SnapshotsController {
 
   @Post('containers/:id/fork')
   @HttpCode(202)
+  @ForContainerTokens()
   @Scopes('write')
   @Audited('container.fork')
   @Location<ContainerCreatedView | ForkedContainersView>((made, { id = '' }) =>
@@ -126,6 +128,7 @@ export class SnapshotsController {
 
   @Post('containers/:id/restore-snapshot')
   @HttpCode(200)
+  @ForContainerTokens()
   @Scopes('write')
   @Audited('container.restore_snapshot')
   @ApiOperation({
@@ -155,6 +158,7 @@ export class SnapshotsController {
   }
 
   @Get('snapshots')
+  @ForContainerTokens()
   @Scopes('read')
   @Compressed()
   @ApiOperation({ summary: 'List your snapshots' })
@@ -164,6 +168,7 @@ export class SnapshotsController {
   }
 
   @Get('snapshots/:id')
+  @ForContainerTokens()
   @Scopes('read')
   @ApiOperation({ summary: 'Get a snapshot' })
   @ApiOkResponse({ type: SnapshotView })
@@ -173,6 +178,7 @@ export class SnapshotsController {
   }
 
   @Get('snapshots/:id/wait')
+  @ForContainerTokens()
   @Scopes('read')
   @ApiOperation({ summary: 'Wait for a snapshot to become ready' })
   @ApiOkResponse({ type: SnapshotView })
@@ -187,6 +193,7 @@ export class SnapshotsController {
   }
 
   @Patch('snapshots/:id')
+  @ForContainerTokens()
   @Scopes('write')
   @Audited('snapshot.update')
   @ApiOperation({ summary: 'Update the name, description or labels of a snapshot' })
@@ -201,6 +208,7 @@ export class SnapshotsController {
   }
 
   @Delete('snapshots/:id')
+  @ForContainerTokens()
   @Scopes('write')
   @Audited('snapshot.delete')
   @ApiOperation({ summary: 'Delete a snapshot; containers created from it are not affected' })

@@ -4,7 +4,7 @@ import { DomainError } from '../errors';
 import { type Page, type PagedQuery, readPage } from '../http';
 import type { RequestKey } from '../idempotency';
 import { TiersService } from '../tiers';
-import type { Caller } from './access/container-access';
+import { type Caller, ContainerRights, type Owner } from './access/container-access';
 import type { WaitLimits } from './access/waits';
 import {
   anySnapshotView,
@@ -31,6 +31,7 @@ import { SnapshotRemoval } from './snapshots/snapshot-removal';
 export class SnapshotsService {
   constructor(
     private readonly access: SnapshotAccess,
+    private readonly rights: ContainerRights,
     private readonly creation: SnapshotCreation,
     private readonly waiting: SnapshotWait,
     private readonly removal: SnapshotRemoval,
@@ -51,8 +52,10 @@ export class SnapshotsService {
   /** One page of the caller's snapshots, newest first. */
   async list(caller: Caller, query: Readonly<ListSnapshotsDto>): Promise<SnapshotListView> {
     const { container, label, ...range } = query;
+    const containerIds = await this.rights.listedFor(caller);
     const filter = {
       userId: caller.userId,
+      ...(containerIds && { containerIds }),
       ...(container !== undefined && { containerId: container }),
       ...(label !== undefined && { labels: [label].flat().map(parseSelector) }),
     };
@@ -68,13 +71,13 @@ export class SnapshotsService {
   }
 
   /** @throws DomainError `snapshot_not_found`, `not_authorized` */
-  async get(caller: Pick<Caller, 'userId'>, id: string): Promise<SnapshotView> {
+  async get(caller: Owner, id: string): Promise<SnapshotView> {
     return snapshotView(await this.access.find(caller, id));
   }
 
   /** Changes name, description or labels; absent ones stay. @throws DomainError as {@link get} */
   async update(
-    caller: Pick<Caller, 'userId'>,
+    caller: Owner,
     id: string,
     { name, description, labels }: Readonly<UpdateSnapshotDto>,
   ): Promise<SnapshotView> {
@@ -95,7 +98,7 @@ export class SnapshotsService {
    *
    * @throws DomainError as {@link get}
    */
-  async delete(caller: Pick<Caller, 'userId'>, id: string): Promise<SnapshotDeletedView> {
+  async delete(caller: Owner, id: string): Promise<SnapshotDeletedView> {
     return this.remove(await this.access.find(caller, id));
   }
 

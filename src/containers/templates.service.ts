@@ -4,7 +4,7 @@ import { DomainError, invalidParameters } from '../errors';
 import { CUSTOM, IMAGE_NAME, ImageCatalog, TemplateRepository, type TemplateRow } from '../images';
 import { canonicalPolicy } from '../network-policy';
 import { Clock } from '../scheduling';
-import type { Caller } from './access/container-access';
+import type { Owner } from './access/container-access';
 import { Capacity } from './capacity/capacity';
 import {
   type PutTemplateDto,
@@ -68,7 +68,7 @@ export class TemplatesService {
    * @throws DomainError `invalid_parameters`, `image_name_taken` if the catalogue has an image of this name,
    *   `snapshot_not_found`, `not_authorized`, `snapshot_not_ready`, `no_capacity`, `template_failed`
    */
-  async put(admin: Pick<Caller, 'userId'>, name: string, request: PutRequest): Promise<Put> {
+  async put(admin: Owner, name: string, request: PutRequest): Promise<Put> {
     if (!IMAGE_NAME.test(name)) throw invalidParameters([{ field: 'name', message: TEMPLATE_NAME_RULE }]);
     if (name === CUSTOM || this.catalog.find(name) !== undefined) throw new DomainError('image_name_taken');
     for (let attempt = 1; ; attempt += 1) {
@@ -97,7 +97,7 @@ export class TemplatesService {
     return { message: 'template deleted', name };
   }
 
-  private async putOnce(admin: Pick<Caller, 'userId'>, name: string, request: PutRequest): Promise<Put> {
+  private async putOnce(admin: Owner, name: string, request: PutRequest): Promise<Put> {
     if (request.image !== undefined && request.snapshot !== undefined) {
       throw invalidParameters([
         { field: 'image', message: 'must not be combined with "snapshot", which has an image' },
@@ -121,7 +121,7 @@ export class TemplatesService {
 
   /** The present template's own files if they will do, as its snapshot may be deleted since. */
   private async sourceOf(
-    admin: Pick<Caller, 'userId'>,
+    admin: Owner,
     snapshotId: string,
     { current, hasData }: { current: TemplateRow | null; hasData: boolean },
   ): Promise<SnapshotRow> {

@@ -2,7 +2,7 @@ import { Body, Controller, Delete, Get, HttpCode, Param, Post, Put, Query, Req, 
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Audited, AuditedLook } from '../audit';
-import { CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { CurrentPrincipal, ForContainerTokens, type Principal, Scopes } from '../auth';
 import { SnapshotsService, TemplatesService } from '../containers';
 import { ConnectionEnd } from '../http';
 import { ImageCatalog } from '../images';
@@ -48,6 +48,7 @@ export class E2bController {
   }
 
   @Get(['sandboxes', 'v2/sandboxes'])
+  @ForContainerTokens()
   @Scopes('read')
   async list(
     @CurrentPrincipal() caller: Principal,
@@ -60,6 +61,7 @@ export class E2bController {
   }
 
   @Get('sandboxes/:id')
+  @ForContainerTokens()
   @Scopes('read', 'exec')
   get(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<object> {
     return this.sandboxes.get(caller, id);
@@ -67,6 +69,7 @@ export class E2bController {
 
   @Delete('sandboxes/:id')
   @HttpCode(204)
+  @ForContainerTokens()
   @Scopes('write')
   @Audited('container.delete')
   kill(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<void> {
@@ -75,6 +78,7 @@ export class E2bController {
 
   @Post('sandboxes/:id/timeout')
   @HttpCode(204)
+  @ForContainerTokens()
   @Scopes('write')
   @Audited('container.update')
   timeout(
@@ -87,6 +91,7 @@ export class E2bController {
 
   @Post('sandboxes/:id/refreshes')
   @HttpCode(204)
+  @ForContainerTokens()
   @Scopes('write')
   @Audited('container.update')
   refresh(
@@ -98,6 +103,7 @@ export class E2bController {
   }
 
   @Post(['sandboxes/:id/connect', 'v2/sandboxes/:id/connect', 'sandboxes/:id/resume'])
+  @ForContainerTokens()
   @Scopes('write', 'exec')
   @Audited('container.resume')
   async connect(
@@ -113,6 +119,7 @@ export class E2bController {
 
   @Post('sandboxes/:id/pause')
   @HttpCode(204)
+  @ForContainerTokens()
   @Scopes('write')
   @Audited('container.pause')
   pause(
@@ -124,6 +131,7 @@ export class E2bController {
   }
 
   @Post('sandboxes/:id/fork')
+  @ForContainerTokens()
   @Scopes('write', 'exec')
   @Audited('container.fork')
   fork(
@@ -137,6 +145,7 @@ export class E2bController {
 
   @Put('sandboxes/:id/network')
   @HttpCode(204)
+  @ForContainerTokens()
   @Scopes('write')
   @Audited('container.update')
   network(@CurrentPrincipal() caller: Principal, @Param('id') id: string, @Body() body: dto.NetworkDto): Promise<void> {
@@ -144,6 +153,7 @@ export class E2bController {
   }
 
   @Post('sandboxes/:id/snapshots')
+  @ForContainerTokens()
   @Scopes('write')
   @Audited('snapshot.create')
   async snapshot(
@@ -159,6 +169,7 @@ export class E2bController {
   }
 
   @Get('snapshots')
+  @ForContainerTokens()
   @Scopes('read')
   async listSnapshots(
     @CurrentPrincipal() caller: Principal,
@@ -178,6 +189,7 @@ export class E2bController {
 
   @Delete('templates/:id')
   @HttpCode(204)
+  @ForContainerTokens()
   @Scopes('write')
   @Audited('snapshot.delete')
   async deleteSnapshot(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<void> {
@@ -233,6 +245,7 @@ export class E2bController {
   }
 
   @Get('sandboxes/:id/metrics')
+  @ForContainerTokens()
   @Scopes('read', 'exec')
   @AuditedLook('container.stats', { polls: 'all' })
   async metrics(
@@ -245,6 +258,7 @@ export class E2bController {
   }
 
   @Get(['sandboxes/:id/logs', 'v2/sandboxes/:id/logs'])
+  @ForContainerTokens()
   @Scopes('read')
   async logs(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<never> {
     await this.sandboxes.find(caller, id);

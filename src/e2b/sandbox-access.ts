@@ -12,7 +12,7 @@ import { E2bSandboxEntity } from './e2b-sandbox.entity';
 export interface OpenedSandbox {
   /** The container's database id. */
   readonly containerId: string;
-  /** The container's owner, with the scope `exec` alone. Use it for this container only. */
+  /** The container's owner, with the scope `exec` alone, and for this container alone. */
   readonly principal: Principal;
 }
 
@@ -101,6 +101,7 @@ export class SandboxAccess {
       tokenId: '',
       scopes: ['exec'],
       agentId: null,
+      boundTo: { id: sandboxId, withForks: false },
       sessionExpiresAt,
       tokenExpiresAt: sessionExpiresAt,
     };

@@ -104,7 +104,15 @@ const RESUMED = {
 };
 
 const EVENTS: { readonly [T in EventType]: Described<T> } = {
-  container_created: { about: CONTAINER, when: 'The creation of a container was accepted.', adds: {} },
+  container_created: {
+    about: CONTAINER,
+    when: 'The creation of a container was accepted.',
+    adds: {
+      forked_from: {
+        optional: { type: 'string', format: 'uuid', description: 'Present for a fork: database id of its source.' },
+      },
+    },
+  },
   container_started: {
     about: CONTAINER,
     when: 'A container was started, by a request or otherwise.',

@@ -1,7 +1,7 @@
 import { Controller, Get, Query, Req, Res } from '@nestjs/common';
 import { ApiExtraModels, ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { CurrentPrincipal, ForContainerTokens, type Principal, Scopes } from '../auth';
 import { ApiFaults } from '../errors';
 import { Compressed, eventStream, parseLastEventId } from '../http';
 import { EventListView, NodeFactsView, ProcessFactsView } from './dto/responses';
@@ -15,6 +15,7 @@ const DEFAULT_PAGE = 100;
 /** A user's events for clients without Socket.IO: in pages, or as a stream. */
 @ApiTags('events')
 @ApiExtraModels(NodeFactsView, ProcessFactsView)
+@ForContainerTokens()
 @Controller('events')
 export class EventsController {
   constructor(
@@ -31,7 +32,7 @@ export class EventsController {
     @CurrentPrincipal() caller: Principal,
     @Query() { after = 0, limit = DEFAULT_PAGE }: ListEventsDto,
   ): Promise<EventListView> {
-    return this.history.page({ userId: caller.userId, after, limit });
+    return this.history.page(caller, { after, limit });
   }
 
   @Get('stream')

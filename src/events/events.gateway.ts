@@ -7,7 +7,9 @@ import { DomainError } from '../errors';
 import { SocketLimits } from '../rate-limits';
 import { EventFeed } from './feed';
 import { EventLog } from './log';
+import type { BerthEvent } from './map';
 import { admitSockets, tokenOf } from './socket-admission';
+import { VisibleEvents } from './visible-events';
 
 const withAfter = z.object({ after: z.int().min(0).optional() });
 
@@ -74,6 +76,7 @@ interface SocketData {
   principal: Principal;
   /** The last `seq` that the client has or does not need. */
   after: number;
+  isVisible: (event: BerthEvent) => boolean;
 }
 
 type ClientSocket = Socket<DefaultEventsMap, DefaultEventsMap, DefaultEventsMap, SocketData>;
@@ -92,6 +95,7 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
     private readonly open: OpenConnections,
     private readonly log: EventLog,
     private readonly feed: EventFeed,
+    private readonly visible: VisibleEvents,
   ) {}
 
   /** Number of sockets that follow events through this process. */
@@ -114,14 +118,16 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
   }
 
   handleConnection(socket: ClientSocket): void {
-    const { principal, after } = socket.data;
+    const { principal, after, isVisible } = socket.data;
     // Without a listener, Socket.IO prints packets that it cannot decode.
     socket.on('error', () => undefined);
     const outbox = new SocketOutbox(socket);
     const subscribing = this.feed.subscribe({
       userId: principal.userId,
       after,
-      onEvent: (event) => outbox.send(event.type, event),
+      onEvent: (event) => {
+        if (isVisible(event)) outbox.send(event.type, event);
+      },
       onResyncRequired: (seq) => outbox.send('resync_required', { type: 'resync_required', event_seq: seq }),
       ready: () => outbox.ready(),
     });
@@ -153,7 +159,7 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
     // Joins before the socket is connected, so that pending connections count too; Socket.IO leaves the room after a
     // refusal.
     await socket.join(room);
-    socket.data = { principal, after };
+    socket.data = { principal, after, isVisible: await this.visible.of(principal) };
   }
 
   private noteFault(error: unknown): void {

@@ -1,4 +1,5 @@
 import { Inject, Injectable, Logger, OnApplicationBootstrap, OnApplicationShutdown } from '@nestjs/common';
+import type { Principal } from '../auth';
 import { CONFIG, type Config } from '../config';
 import { Database } from '../database';
 import { Poll } from '../scheduling';
@@ -6,6 +7,7 @@ import { Signals } from '../signals';
 import { isContiguous, SubscribeOptions, Subscriber, UserChannel } from './channel';
 import type { EventListView } from './dto/responses';
 import { EventLog } from './log';
+import { VisibleEvents } from './visible-events';
 
 export interface Subscription {
   /** The `seq` after which delivery starts: `after`, or the user's newest event when the subscription began. */
@@ -138,21 +140,30 @@ export class EventFeed implements OnApplicationBootstrap, OnApplicationShutdown 
 /** A user's events in pages, for clients that poll. */
 @Injectable()
 export class EventHistory {
-  constructor(private readonly log: EventLog) {}
+  constructor(
+    private readonly log: EventLog,
+    private readonly visible: VisibleEvents,
+  ) {}
 
   /**
    * Returns the next page after `after`. If the following events are no longer kept, or `after` never existed (the
    * database was restored to an older state), returns the position from which to continue once the whole state was
    * read again.
    */
-  async page({ userId, after, limit }: { userId: string; after: number; limit: number }): Promise<EventListView> {
+  async page(
+    { userId, boundTo }: Pick<Principal, 'userId' | 'boundTo'>,
+    { after, limit }: { after: number; limit: number },
+  ): Promise<EventListView> {
     // Read before the page, so that `present` is not ahead of it.
     const present = await this.log.lastSeq(userId);
     if (after > present) return missed(present);
     const events = await this.log.read({ userId, after, limit });
+    const isVisible = await this.visible.of({ boundTo });
     const last = events.at(-1);
     if (!last) return after < present ? missed(present) : { events, next: after };
-    return isContiguous(events, after) ? { events, next: last.seq } : missed(Math.max(present, last.seq));
+    return isContiguous(events, after)
+      ? { events: events.filter(isVisible), next: last.seq }
+      : missed(Math.max(present, last.seq));
   }
 }
 

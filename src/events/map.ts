@@ -70,7 +70,8 @@ export interface WebhookFacts {
 
 /** The `data` of every event, by the event's name. */
 export interface EventMap {
-  container_created: ContainerFacts;
+  /** `forked_from` is the database id of the container that it is a copy of. */
+  container_created: ContainerFacts & { forked_from?: string };
   container_started: ContainerFacts & {
     recreated?: true;
     old_id?: string;

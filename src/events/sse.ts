@@ -5,6 +5,8 @@ import { DomainError } from '../errors';
 import { AnswerStreams, type EventStream } from '../http';
 import { EventFeed } from './feed';
 import { EventLog } from './log';
+import type { BerthEvent } from './map';
+import { VisibleEvents } from './visible-events';
 
 /** The caller, the position, and the request of an event stream. */
 interface Following {
@@ -24,6 +26,7 @@ export class EventStreams implements OnModuleDestroy {
   constructor(
     private readonly log: EventLog,
     private readonly feed: EventFeed,
+    private readonly visible: VisibleEvents,
     connections: OpenConnections,
     private readonly answers: AnswerStreams,
   ) {
@@ -48,18 +51,24 @@ export class EventStreams implements OnModuleDestroy {
     const stream = this.answers.enter(caller.userId, reply);
     // Read before the client learns that it is connected: every later event must reach it.
     const startsAfter = after ?? (await this.log.lastSeq(caller.userId));
+    const isVisible = await this.visible.of(caller);
     if (this.open.isClosed) throw new DomainError('shutting_down');
     this.answers.open(stream, { request, reply, after: startsAfter }, () =>
-      this.connect(stream, { caller, after: startsAfter }),
+      this.connect(stream, { caller, after: startsAfter, isVisible }),
     );
   }
 
   /** @returns a function to be called when the stream has closed */
-  private connect(stream: EventStream, { caller, after }: { caller: Principal; after: number }): () => void {
+  private connect(
+    stream: EventStream,
+    { caller, after, isVisible }: { caller: Principal; after: number; isVisible: (event: BerthEvent) => boolean },
+  ): () => void {
     const subscribing = this.feed.subscribe({
       userId: caller.userId,
       after,
-      onEvent: (event) => stream.send({ type: event.type, id: event.seq, payload: event }),
+      onEvent: (event) => {
+        if (isVisible(event)) stream.send({ type: event.type, id: event.seq, payload: event });
+      },
       // Events up to `seq` are no longer kept; the client continues after it.
       onResyncRequired: (seq) =>
         stream.send({ type: 'resync_required', id: seq, payload: { type: 'resync_required', event_seq: seq } }),

@@ -2,7 +2,7 @@ import { Body, Controller, Get, HttpCode, Post, Req, Res } from '@nestjs/common'
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { CurrentPrincipal, type Principal, Public, Scopes, USUAL_SCOPES } from '../auth';
+import { CurrentPrincipal, ForContainerTokens, type Principal, Public, Scopes, USUAL_SCOPES } from '../auth';
 import { invalidParameters } from '../errors';
 import { AllowedHosts, ConnectionEnd } from '../http';
 import { RefusesIdempotencyKey } from '../idempotency';
@@ -23,6 +23,7 @@ export class McpController {
   /** Each call of a tool checks its own scope, and is audited as the route of the API that does the same. */
   @Post('mcp')
   @HttpCode(200)
+  @ForContainerTokens()
   @Scopes('read')
   @RefusesIdempotencyKey()
   async answer(

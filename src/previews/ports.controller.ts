@@ -10,7 +10,7 @@ import {
 } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Audited, AuditedLook } from '../audit';
-import { CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { CurrentPrincipal, ForContainerTokens, type Principal, Scopes } from '../auth';
 import { ApiContainerById } from '../containers';
 import type { ApiFault } from '../errors';
 import { eventStream, Location } from '../http';
@@ -39,6 +39,7 @@ const ApiPort = (...faults: readonly ApiFault[]): MethodDecorator =>
 
 /** Which ports of a container listen, and who may see them. */
 @ApiTags('previews')
+@ForContainerTokens()
 @Controller('containers/:id/ports')
 export class PortsController {
   constructor(

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { IncomingMessage } from 'node:http';
-import { holdsScope, insufficientScope, invalidToken, type Principal, TokenService } from '../auth';
+import { holdsScope, insufficientScope, invalidToken, type Principal, TokenReach, TokenService } from '../auth';
 import type { Caller } from '../containers';
 import { Database, type Lookup, readTime } from '../database';
 import { DomainError } from '../errors';
@@ -66,6 +66,7 @@ export class PreviewAccess {
     database: Database,
     private readonly links: PreviewLinks,
     private readonly tokens: TokenService,
+    private readonly reach: TokenReach,
     private readonly tiers: TiersService,
     private readonly clock: Clock,
   ) {
@@ -105,6 +106,7 @@ export class PreviewAccess {
     const sessionExpiresAt = readTime(sessionEnd);
     const isSeenByAll = (isPublic || credentials.isPublic === true) && this.tiers.limitsOf(tier).publicPreviews;
     const visitor = isSeenByAll ? ANYBODY : visitorBy(proof, { target, ownerId: userId, credentials });
+    if (visitor.by === 'token') await this.reach.assert(proof as Principal, target.containerId);
     // Only visitors who may see the port learn about its owner.
     if (suspendedAt !== null) throw new DomainError('user_suspended');
     if (sessionExpiresAt !== null && sessionExpiresAt <= this.clock.now()) {
@@ -113,7 +115,7 @@ export class PreviewAccess {
     this.tiers.assertExec(tier);
     return {
       ...target,
-      owner: { userId, tier, sessionExpiresAt },
+      owner: { userId, tier, sessionExpiresAt, boundTo: null },
       status,
       operation,
       engineId,

@@ -29,7 +29,7 @@ export class PreparedContainers implements OnApplicationBootstrap {
     const { programs } = this.engine;
     const isAllowed = tier !== undefined && this.tiers.allowsExec(tier);
     for (const id of ids) {
-      const row = await this.containers.find({ userId }, id);
+      const row = await this.containers.find({ userId, boundTo: null }, id);
       if (row.engineId === null) continue;
       if (isAllowed) await programs.prepare(row.engineId);
     }

@@ -70,7 +70,7 @@ describe('the end of runs with several processes', () => {
     user = await first.user('enterprise');
     const { db_id } = await user.api.running();
     const hold = engines[0].holdOn('programs.run');
-    const caller = { userId: user.id, tier: 'enterprise', sessionExpiresAt: null };
+    const caller = { userId: user.id, tier: 'enterprise', sessionExpiresAt: null, boundTo: null };
     const request = { command: ['true'], timeoutMs: HOUR, maxOutputBytes: 1024 };
     const running = first.app.get(ContainersService).exec(caller, db_id, request);
     await hold.reached;

@@ -31,6 +31,7 @@ describe('verification', () => {
       tokenId: id,
       scopes: ['read'],
       agentId: null,
+      boundTo: null,
       sessionExpiresAt: null,
       tokenExpiresAt: expiresAt,
     });

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type RouteScope, type Scope, TokenService, UserService } from '../../src/auth';
+import { type BoundContainer, type RouteScope, type Scope, TokenService, UserService } from '../../src/auth';
 import { ContainersService } from '../../src/containers';
 import { RouteRegistry } from '../../src/http';
 import { DEFAULT_TIERS } from '../../src/tiers/tier-table';
@@ -252,6 +252,28 @@ const OF_E2B: Readonly<Record<string, readonly [RouteScope, ...RouteScope[]]>> =
   ),
 };
 
+/** What a token for one container opens: all other routes refuse it. */
+const FOR_CONTAINER_TOKENS = [
+  ...Object.entries(RULES).flatMap(([route, { id, scope }]) => {
+    const isPublic = scope === 'public' || scope === 'admin';
+    return !isPublic && (id === 'container' || id === 'snapshot') ? [route] : [];
+  }),
+  'GET /api/containers',
+  'GET /api/events',
+  'GET /api/events/stream',
+  'GET /api/me',
+  'GET /api/snapshots',
+  'GET /api/stats/stream',
+  'GET /api/tokens/validate',
+  'POST /mcp',
+  ...Object.keys(OF_E2B).filter((route) => route.includes('/sandboxes/:id')),
+  'GET /e2b/sandboxes',
+  'GET /e2b/v2/sandboxes',
+  'GET /e2b/snapshots',
+  // Deletes a snapshot; templates are for administrators.
+  'DELETE /e2b/templates/:id',
+];
+
 /** The most that a token can hold without what a route asks for; nobody sees into containers for being `admin`. */
 const WITHOUT: Readonly<Record<RouteScope, readonly Scope[]>> = {
   read: ['write', 'exec'],
@@ -438,7 +460,7 @@ describe('authorization', () => {
       expect([route, answer.status]).toEqual([route, 403]);
       expect(await answer.json()).toMatchObject({ code: 'exec_not_allowed', tier: 'closed' });
     }
-    const caller = { userId: owner.id, tier: 'closed', sessionExpiresAt: null };
+    const caller = { userId: owner.id, tier: 'closed', sessionExpiresAt: null, boundTo: null };
     const exec = berth.app
       .get(ContainersService)
       .exec(caller, container.db_id, { command: ['true'], timeoutMs: 1000, maxOutputBytes: 1 });
@@ -461,6 +483,60 @@ describe('authorization', () => {
   it('must not have harmed the container and the agent that strangers tried to reach', async () => {
     expect((await owner.api.get(agentId)).body).toMatchObject({ id: agentId, status: 'offline' });
     expect((await owner.api.get(container.db_id)).body).toMatchObject({ status: 'running', id: container.id });
+  });
+
+  describe('a token for one container', () => {
+    let bound: string;
+    let own: string;
+
+    beforeAll(async () => {
+      own = (await owner.api.running()).db_id;
+      bound = await issued(['read', 'write', 'exec', 'admin'], null, { id: own, withForks: true });
+    });
+
+    it('must be refused by every route that does not declare that it takes such tokens', async () => {
+      const open: string[] = [];
+      for (const route of [...PROTECTED.map(([each]) => each), ...Object.keys(OF_E2B)]) {
+        const answer = await call(route, bearer(bound), randomUUID(), { unknown: 1 });
+        if (answer.status !== 403) open.push(route);
+        else expect(await answer.text()).toContain('insufficient permissions');
+        await answer.body?.cancel().catch(() => undefined);
+      }
+      expect(open.sort()).toEqual(FOR_CONTAINER_TOKENS.sort());
+    });
+
+    it.each(WITH_ID.filter(([route]) => FOR_CONTAINER_TOKENS.includes(route)))(
+      '%s must not open anything else of its user',
+      async (route, { id, body }) => {
+        const forms = id === 'container' ? [container.db_id, container.id, agentId] : [idOf(id as Kind)];
+        for (const form of forms) {
+          const answer = await call(withQuery(route), bearer(bound), form, body);
+          expect([answer.status, await answer.json()]).toEqual([
+            403,
+            expect.objectContaining({ code: 'not_authorized' }),
+          ]);
+        }
+      },
+    );
+
+    it.each(Object.keys(OF_E2B).filter((route) => route.includes('/sandboxes/:id')))(
+      '%s must not open another sandbox of its user',
+      async (route) => {
+        expect((await call(route, { 'x-api-key': bound }, container.db_id, {})).status).toBe(404);
+      },
+    );
+
+    it('must open its container by every route about one', async () => {
+      const isLast = (route: string): boolean => /^DELETE .*:id$/.test(route);
+      const routes = WITH_ID.filter(([route, { id }]) => id === 'container' && FOR_CONTAINER_TOKENS.includes(route));
+      const ordered = [...routes.filter(([route]) => !isLast(route)), ...routes.filter(([route]) => isLast(route))];
+      for (const [route, { body }] of ordered) {
+        const answer = await call(withQuery(route), bearer(bound), own, body);
+        expect([route, [401, 403].includes(answer.status)]).toEqual([route, false]);
+        await answer.body?.cancel().catch(() => undefined);
+      }
+      expect((await owner.api.get(own)).status).toBe(404);
+    });
   });
 
   it('must not let a token make a stronger one', async () => {
@@ -502,8 +578,13 @@ describe('authorization', () => {
     return { authorization: `Bearer ${token}` };
   }
 
-  async function issued(scopes: readonly Scope[], expiresAt: Date | null = null): Promise<string> {
-    const { text } = await berth.app.get(TokenService).issue({ userId: owner.id, name: 'matrix', scopes, expiresAt });
+  async function issued(
+    scopes: readonly Scope[],
+    expiresAt: Date | null = null,
+    boundTo?: BoundContainer,
+  ): Promise<string> {
+    const options = { userId: owner.id, name: 'matrix', scopes, expiresAt, ...(boundTo && { boundTo }) };
+    const { text } = await berth.app.get(TokenService).issue(options);
     return text;
   }
 

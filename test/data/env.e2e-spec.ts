@@ -110,7 +110,7 @@ describe('the env of a container', () => {
       const programs = recordPrograms();
       await user.api.call('POST', `/api/containers/${db_id}/processes`, { command: ['process'], env: { B: 'own' } });
       expect(programs.get('process')).toEqual({ A: 'container', B: 'own', TERM: 'container' });
-      const caller = { userId: user.id, tier: 'enterprise', sessionExpiresAt: null };
+      const caller = { userId: user.id, tier: 'enterprise', sessionExpiresAt: null, boundTo: null };
       const terminal = await berth.app.get(Terminals).open(caller, db_id);
       await terminal.end('ended');
       expect(programs.get('/bin/sh')).toEqual({

@@ -499,7 +499,7 @@ describe('an operation that meets another, or what it did not expect', () => {
   });
 
   it('must be possible for other modules without HTTP', async () => {
-    const caller = { userId: user.id, tier: 'pro', sessionExpiresAt: null };
+    const caller = { userId: user.id, tier: 'pro', sessionExpiresAt: null, boundTo: null };
     const service = berth.app.get(ContainersService);
     expect(await service.stop(caller, dbId)).toMatchObject({ status: 'stopped' });
     expect(await service.list(caller)).toMatchObject({ count: 1, containers: [{ db_id: dbId, status: 'stopped' }] });

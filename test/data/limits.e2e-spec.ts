@@ -454,7 +454,10 @@ describe('the ends of sessions and runs', () => {
       ['a rename', (id) => user.api.update(id, { name: 'two', ...SMALL })],
       ['an update that changes nothing', (id) => user.api.update(id, { name: 'one', ...SMALL })],
       ['a touch', (id) => user.api.call('POST', `/api/containers/${id}/touch`)],
-      ['what an internal module notes', (id) => berth.app.get(ContainersService).touch({ userId: user.id }, id)],
+      [
+        'what an internal module notes',
+        (id) => berth.app.get(ContainersService).touch({ userId: user.id, boundTo: null }, id),
+      ],
     ])('must count %s as a use', async (_what, use) => {
       clock.forward(20 * MINUTE);
       await use(dbId);
@@ -484,7 +487,7 @@ describe('the ends of sessions and runs', () => {
     it('must not be stopped while a command runs in it, nor be idle before its end', async () => {
       const hold = engine.holdOn('programs.run');
       const service = berth.app.get(ContainersService);
-      const caller = { userId: user.id, tier: 'enterprise', sessionExpiresAt: null };
+      const caller = { userId: user.id, tier: 'enterprise', sessionExpiresAt: null, boundTo: null };
       const running = service.exec(caller, dbId, { command: ['true'], timeoutMs: MINUTE, maxOutputBytes: 1024 });
       await hold.reached;
       for (let times = 0; times < 3; times += 1) {
@@ -506,7 +509,7 @@ describe('the ends of sessions and runs', () => {
       clock.forward(31 * MINUTE);
       const repository = berth.app.get(ContainerRepository);
       const read = await repository.findById(dbId);
-      await berth.app.get(ContainersService).touch({ userId: user.id }, dbId);
+      await berth.app.get(ContainersService).touch({ userId: user.id, boundTo: null }, dbId);
       if (read) await berth.app.get(OperationRunner).run(read, expiring('idle'));
       expect(await view(user, dbId)).toMatchObject({ status: 'running' });
     });
@@ -515,14 +518,14 @@ describe('the ends of sessions and runs', () => {
       const service = berth.app.get(ContainersService);
       const { last_used_at: first, updated_at } = await view(user, dbId);
       clock.forward(50_000);
-      await service.touch({ userId: user.id }, dbId);
+      await service.touch({ userId: user.id, boundTo: null }, dbId);
       expect(await view(user, dbId)).toMatchObject({ last_used_at: first });
       clock.forward(20_000);
-      await Promise.all(Array.from({ length: 5 }, () => service.touch({ userId: user.id }, dbId)));
+      await Promise.all(Array.from({ length: 5 }, () => service.touch({ userId: user.id, boundTo: null }, dbId)));
       const { last_used_at: second } = await view(user, dbId);
       expect(Date.parse(String(second)) - Date.parse(String(first))).toBeGreaterThanOrEqual(70_000);
       expect(await view(user, dbId)).toMatchObject({ updated_at });
-      await expect(service.touch({ userId: 'somebody-else' }, dbId)).rejects.toThrow('not authorized');
+      await expect(service.touch({ userId: 'somebody-else', boundTo: null }, dbId)).rejects.toThrow('not authorized');
     });
   });
 

@@ -40,7 +40,7 @@ describe('a database of version 0.1.1', () => {
     await (await connect(dataSourceOptions(database.url))).destroy();
     const earlier = await described(database.url);
     expect(await described(fresh.url)).toEqual(earlier);
-    expect(columns(earlier.schema)).toHaveLength(69);
+    expect(columns(earlier.schema)).toHaveLength(70);
     await fresh.drop();
   });
 

@@ -70,7 +70,7 @@ describe('names and places in a tier', () => {
     it('must make exactly five of 30 at once on a tier of five, whichever process is asked', async () => {
       const other = isPostgres ? await Berth.start({ database: berth.database, engine, environment }) : null;
       const free = await berth.user('free');
-      const caller = { userId: free.id, tier: 'free', sessionExpiresAt: null };
+      const caller = { userId: free.id, tier: 'free', sessionExpiresAt: null, boundTo: null };
       // By the service: what comes through HTTP may come one after the other.
       const services = [berth, other ?? berth].map(({ app }) => app.get(ContainersService));
       const asked = Array.from({ length: 15 }, () =>

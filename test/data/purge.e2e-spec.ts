@@ -143,7 +143,7 @@ describe('the purge of a deleted container', () => {
     const engines = [new FakeEngine(daemon), new FakeEngine(daemon)].slice(0, SERVERS);
     const servers = await Promise.all(engines.map((engine) => start({ clock, engine })));
     const user = await first(servers).user('enterprise');
-    const caller = { userId: user.id, tier: 'enterprise', sessionExpiresAt: null };
+    const caller = { userId: user.id, tier: 'enterprise', sessionExpiresAt: null, boundTo: null };
     const outcomes = { restored: 0, purged: 0 };
     const race = async (made: readonly NewContainer[], turn: number): Promise<void> => {
       if (turn % 3 === 0)

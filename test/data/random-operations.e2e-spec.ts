@@ -89,7 +89,7 @@ describe.each(['none', 'move'] as const)('random operations under faults (volume
     }
     for (let index = 0; index < USERS; index += 1) {
       const user = await first().user('free');
-      callers.push({ userId: user.id, tier: 'free', sessionExpiresAt: null });
+      callers.push({ userId: user.id, tier: 'free', sessionExpiresAt: null, boundTo: null });
     }
   });
 

@@ -471,7 +471,7 @@ describe('the role of a container', () => {
   it('must let other modules run commands in what runs, and of its owner alone', async () => {
     const { db_id } = await user.api.running();
     const service = berth.app.get(ContainersService);
-    const caller = { userId: user.id, tier: 'pro', sessionExpiresAt: null };
+    const caller = { userId: user.id, tier: 'pro', sessionExpiresAt: null, boundTo: null };
     const chunks: string[] = [];
     const request = {
       command: ['echo', 'hello'],

@@ -229,6 +229,7 @@ describe('GET /api/me', () => {
       transfer_limits: { file_bytes: 10_240 * 2 ** 20, archive_bytes: 10_240 * 2 ** 20 },
       usage: { containers: 0, agents: 0 },
       scopes: ['read'],
+      container: null,
       session: { expires_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*\.\d{3}Z$/) as unknown },
     });
   });

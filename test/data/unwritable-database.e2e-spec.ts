@@ -76,7 +76,7 @@ describe('a database that takes no writes', () => {
     user = await berth.user('pro', ['read', 'write', 'exec']);
     const { db_id: id } = await user.api.running();
     const path = `/api/containers/${id}`;
-    const caller = { userId: user.id, tier: 'pro', sessionExpiresAt: null };
+    const caller = { userId: user.id, tier: 'pro', sessionExpiresAt: null, boundTo: null };
     const terminals = berth.app.get(Terminals);
     daemon.onProgram = () => new Promise<number>(() => undefined);
     const shells = await Promise.all(Array.from({ length: MAX_TERMINALS }, () => terminals.open(caller, id)));

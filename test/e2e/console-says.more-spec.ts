@@ -166,6 +166,21 @@ describe('a token that is made in the console', () => {
     expect(await live()).toEqual(['agent', 'console', 'test']);
   });
 
+  it('is for one container and its forks if that is chosen', async () => {
+    const { body } = await user.api.create({ name: 'workbench' });
+    await page.reload();
+    await click(page, 'New token');
+    await page.getByLabel('Name', { exact: true }).fill('agent');
+    await page.getByLabel('Access').selectOption({ label: 'Only workbench' });
+    await page.getByLabel('May fork the container').check();
+    expect(await browser.faultsOf(page)).toEqual([]);
+    await click(page, 'Create');
+    await click(page, 'Done');
+    await page.getByRole('row', { name: 'agent' }).getByText('only workbench and forks').waitFor();
+    const { tokens } = (await user.api.call('GET', '/api/tokens')).body as { tokens: { container: unknown }[] };
+    expect(tokens.at(-1)?.container).toEqual({ id: body['db_id'], forks: true });
+  });
+
   it('must end with the session if that is wanted, from another tab too', async () => {
     await make('ci');
     const second = await page.context().newPage();

@@ -22,7 +22,7 @@ describe('another module of the same backend', () => {
     berth = await Berth.start({ database, environment, modules: [WorkspacesModule] });
     workspaces = berth.app.get(Workspaces);
     user = await berth.user('pro');
-    owner = { userId: user.id, tier: 'pro', sessionExpiresAt: null };
+    owner = { userId: user.id, tier: 'pro', sessionExpiresAt: null, boundTo: null };
   });
   afterAll(async () => {
     await berth.stop();

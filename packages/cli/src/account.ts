@@ -127,6 +127,8 @@ interface NewToken {
   readonly scopes?: ('read' | 'write')[];
   readonly expiresIn?: number;
   readonly format?: 'berth' | 'e2b';
+  readonly container?: string;
+  readonly forks?: boolean;
 }
 
 function addTokens(tokens: Command): void {
@@ -138,8 +140,15 @@ function addTokens(tokens: Command): void {
       const all = await berth.tokens.list({ signal });
       sayList(all, {
         isJson,
-        head: ['ID', 'NAME', 'SCOPES', 'EXPIRES', 'AGE'],
-        row: (each) => [each.id, each.name, each.scopes.join(','), each.expires_at, age(each.created_at)],
+        head: ['ID', 'NAME', 'SCOPES', 'CONTAINER', 'EXPIRES', 'AGE'],
+        row: (each) => [
+          each.id,
+          each.name,
+          each.scopes.join(','),
+          each.container && `${each.container.id.slice(0, 8)}${each.container.forks ? ' and forks' : ''}`,
+          each.expires_at,
+          age(each.created_at),
+        ],
       });
     });
   tokens
@@ -150,11 +159,14 @@ function addTokens(tokens: Command): void {
     )
     .option('--expires-in <days>', 'Days until it expires', whole)
     .addOption(new Option('--format <format>', "Form of its text; e2b for E2B's SDKs").choices(['berth', 'e2b']))
+    .option('--container <container>', 'Limit the token to one container')
+    .option('--forks', 'With --container: allow forks of it too')
     .action(async (name: string, options: NewToken, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
-      const { scopes, expiresIn, format } = options;
+      const { scopes, expiresIn, format, container, forks } = options;
       const expires = expiresIn !== undefined && { expires_in: expiresIn };
-      const body = { name, ...(scopes && { scopes }), ...(format && { format }), ...expires };
+      const only = { ...(container !== undefined && { container }), ...(forks && { forks }) };
+      const body = { name, ...(scopes && { scopes }), ...(format && { format }), ...expires, ...only };
       const created = await berth.tokens.create(body, { signal });
       if (isJson) sayJson(created);
       else {

@@ -143,6 +143,7 @@ const EXAMPLES: Readonly<Record<string, Examples>> = {
   'tokens ls': [['berth tokens', 'Your tokens']],
   'tokens create': [
     ['berth tokens create ci --scopes read,write --expires-in 30', 'A token for 30 days without access to files'],
+    ['berth tokens create agent --container dev --expires-in 7', 'A token for one container, for an agent'],
   ],
   'tokens rm': [['berth tokens rm 3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11', 'Revoke a token']],
   'agents ls': [['berth agents', 'Your agents']],

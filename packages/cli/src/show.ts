@@ -182,7 +182,7 @@ export function showSnapshot(snapshot: api.SnapshotView): void {
 
 /** Writes a user with scopes, use and limits for people. */
 export function showUser(me: api.MeView, { server, context }: { server: string; context: string | null }): void {
-  const { user, limits, usage, scopes, session } = me;
+  const { user, limits, usage, scopes, container, session } = me;
   const { min, max } = limits;
   const range = (low: number, high: number): string => `${mebibytesText(low)} to ${mebibytesText(high)}`;
   const lasting = limits.session_seconds;
@@ -196,6 +196,7 @@ export function showUser(me: api.MeView, { server, context }: { server: string; 
         ['Server', server],
         ['Context', context],
         ['Scopes', scopes.join(', ')],
+        ['Only container', container && `${container.id}${container.forks ? ' and its forks' : ''}`],
         ['Session ends', session === null ? null : moment(session.expires_at)],
       ],
     },

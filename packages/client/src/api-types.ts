@@ -21,6 +21,25 @@ export type CreateTokenDto = {
      * Form of the token: `e2b` for clients of E2B, which accept no other. Default: "berth".
      */
     format?: 'berth' | 'e2b' | null;
+    /**
+     * Limits the token to one container: its name, or any form of its id. The token ends with the container.
+     */
+    container?: string | null;
+    /**
+     * With `container`: whether the token may also fork the container, and opens all forks of it. Default: false.
+     */
+    forks?: boolean | null;
+};
+
+export type TokenContainerView = {
+    /**
+     * Database id of the container.
+     */
+    id: string;
+    /**
+     * Whether the token also opens its forks, and may make them.
+     */
+    forks: boolean;
 };
 
 export type CreatedTokenView = {
@@ -31,6 +50,7 @@ export type CreatedTokenView = {
      */
     token_prefix: string;
     scopes: Array<'read' | 'write' | 'exec' | 'admin' | 'agent'>;
+    container: TokenContainerView | null;
     created_at: string;
     expires_at: string | null;
     /**
@@ -47,6 +67,7 @@ export type TokenView = {
      */
     token_prefix: string;
     scopes: Array<'read' | 'write' | 'exec' | 'admin' | 'agent'>;
+    container: TokenContainerView | null;
     created_at: string;
     expires_at: string | null;
 };
@@ -113,6 +134,7 @@ export type SignInView = {
      */
     token_prefix: string;
     scopes: Array<'read' | 'write' | 'exec' | 'admin' | 'agent'>;
+    container: TokenContainerView | null;
     created_at: string;
     expires_at: string | null;
     /**
@@ -233,6 +255,10 @@ export type MeView = {
      * Scopes of the calling token.
      */
     scopes: Array<'read' | 'write' | 'exec' | 'admin' | 'agent'>;
+    /**
+     * Null if the token is not for one container.
+     */
+    container: TokenContainerView | null;
     /**
      * Null for users without a limited session.
      */
@@ -3776,7 +3802,12 @@ export type ContainerCreatedEvent = {
      */
     seq: number;
     timestamp: string;
-    data: ContainerFactsView;
+    data: ContainerFactsView & {
+        /**
+         * Present for a fork: database id of its source.
+         */
+        forked_from?: string;
+    };
 };
 
 export type ContainerDeletedEvent = {

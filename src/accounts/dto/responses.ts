@@ -2,6 +2,7 @@ import { ApiProperty } from '@nestjs/swagger';
 import { Count, Flag, Text, Timestamp, Uuid } from '../../api-fields';
 import { holdsScope, type Principal, SCOPES } from '../../auth';
 import { LimitsView } from '../../tiers';
+import { TokenContainerView } from './tokens';
 
 export class MeUserView {
   @Uuid() readonly id: string;
@@ -47,6 +48,8 @@ export class MeView {
     description: 'Scopes of the calling token.',
   })
   readonly scopes: readonly string[];
+  @ApiProperty({ type: TokenContainerView, nullable: true, description: 'Null if the token is not for one container.' })
+  readonly container: TokenContainerView | null;
   @ApiProperty({ type: MeSessionView, nullable: true, description: 'Null for users without a limited session.' })
   readonly session: MeSessionView | null;
 }

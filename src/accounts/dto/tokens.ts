@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { IsIn, IsOptional, IsString, Matches } from 'class-validator';
-import { Choice, Count, Text, Timestamp, Uuid } from '../../api-fields';
+import { IsBoolean, IsIn, IsOptional, IsString, Length, Matches } from 'class-validator';
+import { Choice, Count, Flag, Text, Timestamp, Uuid } from '../../api-fields';
 import {
   type IssuedToken,
   RouteScope,
@@ -40,6 +40,29 @@ export class CreateTokenDto {
   @IsIn(TOKEN_FORMATS, { message: `must be one of ${TOKEN_FORMATS.join(', ')}` })
   @IsString()
   readonly format?: TokenFormat | null;
+
+  @Text('Limits the token to one container: its name, or any form of its id. The token ends with the container.', {
+    required: false,
+    example: 'dev-environment',
+  })
+  @IsOptional()
+  @Length(1, 255, { message: 'must be 1 to 255 characters' })
+  @IsString()
+  readonly container?: string | null;
+
+  @Flag('With `container`: whether the token may also fork the container, and opens all forks of it.', {
+    required: false,
+    default: false,
+  })
+  @IsOptional()
+  @IsBoolean()
+  readonly forks?: boolean | null;
+}
+
+/** The only container that a token opens; `null` in its place: all of the user's. */
+export class TokenContainerView {
+  @Uuid('Database id of the container.') readonly id: string;
+  @Flag('Whether the token also opens its forks, and may make them.') readonly forks: boolean;
 }
 
 /** A token as shown to its owner, without its text. */
@@ -50,6 +73,8 @@ class TokenView {
   readonly token_prefix: string;
   @ApiProperty({ enum: SCOPES, isArray: true, example: ['read', 'write', 'exec'] })
   readonly scopes: string[];
+  @ApiProperty({ type: TokenContainerView, nullable: true })
+  readonly container: TokenContainerView | null;
   @Timestamp() readonly created_at: string;
   @Timestamp({ nullable: true }) readonly expires_at: string | null;
 }
@@ -78,6 +103,7 @@ export function viewToken(token: TokenEntity): TokenView {
     name: token.name,
     token_prefix: token.prefix,
     scopes: token.scopes,
+    container: token.containerId === null ? null : { id: token.containerId, forks: token.withForks },
     created_at: token.createdAt.toISOString(),
     expires_at: token.expiresAt?.toISOString() ?? null,
   };

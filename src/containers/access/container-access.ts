@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { AgentsService } from '../../agents';
 import { noteProgram } from '../../audit';
-import type { Principal } from '../../auth';
+import { type Principal, TokenReach, TokenService } from '../../auth';
 import { DomainError } from '../../errors';
 import { requestContext } from '../../logging';
 import { Clock } from '../../scheduling';
@@ -9,12 +9,16 @@ import { TiersService } from '../../tiers';
 import type { ContainerReference } from '../model/container-id';
 import type { ContainerRow } from '../model/container.entity';
 import { ContainerRepository } from '../rows/container.repository';
+import { DeletedContainers } from '../rows/deleted-containers';
 import type { SettingsPatch } from '../dto/requests';
 import { environmentOf } from '../rows/environments';
 import { NetworkPolicies } from '../policies/network-policies';
 
 /** The user on whose behalf an action runs. A {@link Principal} is one; internal modules may build their own. */
-export type Caller = Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>;
+export type Caller = Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt' | 'boundTo'>;
+
+/** Whose containers are looked for, and which of them. */
+export type Owner = Pick<Caller, 'userId' | 'boundTo'>;
 
 /** Adds the container and its owner to the request's logging and audit context. */
 export function noteSubject(row: Pick<ContainerRow, 'id' | 'userId'>): void {
@@ -22,14 +26,33 @@ export function noteSubject(row: Pick<ContainerRow, 'id' | 'userId'>): void {
   if (context) Object.assign(context, { containerId: row.id, subjectUserId: row.userId });
 }
 
-/**
- * Adds the container and its owner to the request's context.
- *
- * @throws DomainError `not_authorized` if the container belongs to another user
- */
-export function assertOwner(caller: { readonly userId: string }, row: Pick<ContainerRow, 'id' | 'userId'>): void {
-  noteSubject(row);
-  if (row.userId !== caller.userId) throw new DomainError('not_authorized');
+/** Decides whether a caller may do anything with a container, live or deleted, or with a snapshot of it. */
+@Injectable()
+export class ContainerRights {
+  constructor(
+    private readonly reach: TokenReach,
+    deleted: DeletedContainers,
+    tokens: TokenService,
+  ) {
+    deleted.onPurge((containerId) => tokens.revokeBoundTo(containerId));
+  }
+
+  /**
+   * Adds the container and its owner to the request's context.
+   *
+   * @throws DomainError `not_authorized` if the container belongs to another user, or the token is for another one
+   */
+  async assertOwner(caller: Owner, row: Pick<ContainerRow, 'id' | 'userId'>): Promise<void> {
+    noteSubject(row);
+    if (row.userId !== caller.userId) throw new DomainError('not_authorized');
+    await this.reach.assert(caller, row.id);
+  }
+
+  /** @returns the ids of the only containers that a list shows the caller; null: all of the user's */
+  async listedFor(caller: Owner): Promise<readonly string[] | null> {
+    const ids = await this.reach.idsOf(caller);
+    return ids && [...ids];
+  }
 }
 
 /**
@@ -56,6 +79,7 @@ export function assertSession({ sessionExpiresAt }: { readonly sessionExpiresAt:
 export class ContainerAccess {
   constructor(
     private readonly repository: ContainerRepository,
+    private readonly rights: ContainerRights,
     private readonly agents: AgentsService,
     private readonly tiers: TiersService,
     private readonly policies: NetworkPolicies,
@@ -68,12 +92,12 @@ export class ContainerAccess {
    * @throws DomainError `container_not_found`, `ambiguous_id`, `not_authorized`; for an agent's id `agent_not_found`,
    *   `not_authorized` or `invalid_parameters`
    */
-  async find(caller: Pick<Caller, 'userId'>, id: string): Promise<ContainerRow> {
+  async find(caller: Owner, id: string): Promise<ContainerRow> {
     const reference = await this.repository.resolve(id, { userId: caller.userId });
     if (reference?.kind === 'agent') return this.agents.refuse(caller, reference.id);
     const row = reference && (await this.repository.find(reference));
     if (!row) throw new DomainError('container_not_found');
-    assertOwner(caller, row);
+    await this.rights.assertOwner(caller, row);
     return row;
   }
 
@@ -82,7 +106,7 @@ export class ContainerAccess {
    *
    * @throws DomainError as {@link find} does
    */
-  async findNamed(caller: Pick<Caller, 'userId'>, nameOrId: string): Promise<ContainerRow> {
+  async findNamed(caller: Owner, nameOrId: string): Promise<ContainerRow> {
     const named = await this.repository.idOfName({ userId: caller.userId, name: nameOrId });
     return this.find(caller, named ?? nameOrId);
   }
@@ -140,7 +164,7 @@ export class ContainerAccess {
    *
    * @throws DomainError `container_not_found`, `ambiguous_id`; for an agent's id as {@link find}
    */
-  async resolveDeleted(caller: Pick<Caller, 'userId'>, id: string): Promise<ContainerReference> {
+  async resolveDeleted(caller: Owner, id: string): Promise<ContainerReference> {
     const reference = await this.repository.resolve(id, { userId: caller.userId, deleted: true });
     if (reference?.kind === 'agent') return this.agents.refuse(caller, reference.id);
     if (!reference) throw new DomainError('container_not_found');

@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
+import { insufficientScope } from '../../auth';
 import { DomainError } from '../../errors';
 import { onceOnly, type OnceOnly, type RequestKey } from '../../idempotency';
 import { LOGGER } from '../../logging';
@@ -131,13 +132,14 @@ export class Creation {
    *
    * @throws DomainError `invalid_parameters`, `container_limit_reached`, `name_taken`, `guest_session_expired`,
    *   `idempotency_key_reused`, `no_capacity`, `exec_not_allowed`, `snapshot_not_found`, `not_authorized`,
-   *   `snapshot_not_ready`, `node_unavailable`
+   *   `snapshot_not_ready`, `node_unavailable`, `insufficient_permissions` if the token is for one container
    */
   async accept(
     caller: Caller,
     request: CreateRequest,
     { key, onReplayed }: RequestKey,
   ): Promise<answer.ContainerCreatedView> {
+    if (caller.boundTo !== null) throw insufficientScope();
     assertSession(caller, this.clock.now());
     const once = onceOnly(key, request);
     for (let attempt = 1; ; attempt += 1) {

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { insufficientScope } from '../../auth';
 import { DomainError } from '../../errors';
 import { IdempotencyKeys, onceOnly, type RequestKey } from '../../idempotency';
 import { type Caller, ContainerAccess } from '../access/container-access';
@@ -36,7 +37,8 @@ export class Forks {
    * @throws DomainError `container_not_found`, `ambiguous_id`, `not_authorized`, `guest_session_expired`,
    *   `container_limit_reached`, `name_taken`, `no_capacity`, `invalid_parameters` if the files outside the home are
    *   larger than the container's disk, `container_not_running` if the container's own creation
-   *   is under way or has failed, `operation_in_progress`, `idempotency_key_reused`, `snapshot_failed`
+   *   is under way or has failed, `operation_in_progress`, `idempotency_key_reused`, `snapshot_failed`,
+   *   `insufficient_permissions` if the token is for one container without its forks
    */
   async fork(
     caller: Caller,
@@ -44,6 +46,7 @@ export class Forks {
     request: Readonly<ForkContainerDto>,
     { key, onReplayed }: RequestKey,
   ): Promise<Forked> {
+    if (caller.boundTo?.withForks === false) throw insufficientScope();
     const source = await this.containers.findInSession(caller, id);
     const once = onceOnly(key, { route: 'fork', container: source.id, ...request });
     const earlier = await this.keys.earlier<Forked>(caller.userId, once);
@@ -81,7 +84,7 @@ export class Forks {
     const request = { labels: source.labels, ...endsOf(source) };
     return names.map((name) => {
       const { row, grant } = this.insertion.newRow({ userId: source.userId, request, settings, snapshot: null });
-      return { row: { ...row, name: name ?? nameAfter(source, row.id) }, grant };
+      return { row: { ...row, name: name ?? nameAfter(source, row.id), forkedFrom: source.id }, grant };
     });
   }
 

@@ -172,6 +172,7 @@ export class Insertion {
       unreachableSince: null,
       generation: 0,
       seedSnapshotId: snapshot?.id ?? null,
+      forkedFrom: null,
       keptLayerMb: snapshot?.keptLayerMb ?? 0,
       templateName: settings.template?.name ?? null,
       templateVersion: settings.template?.version ?? null,
@@ -214,7 +215,8 @@ export class Insertion {
     row: ContainerRow,
     within: { limit: number; tier: string; bounds: CapacityBounds },
   ): Promise<ContainerRow> {
-    const event = { type: 'container_created', data: containerFacts(row) } as const;
+    const fork = row.forkedFrom !== null && { forked_from: row.forkedFrom };
+    const event = { type: 'container_created', data: { ...containerFacts(row), ...fork } } as const;
     return this.repository.insert(row, { ...within, event });
   }
 

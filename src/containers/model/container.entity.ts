@@ -159,6 +159,11 @@ export class ContainerEntity {
   @Column({ name: 'seed_snapshot_id', type: 'varchar', length: 36, nullable: true })
   seedSnapshotId: string | null;
 
+  /** The id of the container that it was forked from; null: it is no fork. */
+  @Index('containers_forked_from', { where: 'forked_from IS NOT NULL' })
+  @Column({ name: 'forked_from', type: 'varchar', length: 36, nullable: true })
+  forkedFrom: string | null;
+
   /** The size, in MiB, of the layers below its own that were written in containers; they count against `diskMb`. */
   @Column({ name: 'kept_layer_mb', type: 'integer', default: 0 })
   keptLayerMb: number;

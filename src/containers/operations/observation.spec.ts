@@ -48,6 +48,7 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
     engineId: 'a',
     generation: 1,
     seedSnapshotId: null,
+    forkedFrom: null,
     keptLayerMb: 0,
     templateName: null,
     templateVersion: null,

@@ -98,6 +98,8 @@ async function* readSweptRows(database: Database): AsyncGenerator<SweptRow[]> {
 export interface ContainerFilter extends PageRange {
   /** All users if absent. */
   readonly userId?: string;
+  /** Only these containers. */
+  readonly ids?: readonly string[];
   readonly name?: string;
   readonly labels?: readonly LabelSelector[];
   /** A part of a name: see {@link FOUND}; or the beginning of the id. */
@@ -118,10 +120,11 @@ const FOUND = [
 /** Reads one page of the query's containers, newest first. */
 export function readContainerPage(
   query: SelectQueryBuilder<ContainerEntity>,
-  { userId, name, labels, search, node, ...page }: ContainerFilter,
+  { userId, ids, name, labels, search, node, ...page }: ContainerFilter,
   database: Database,
 ): Promise<ContainerRow[]> {
   if (userId !== undefined) query.andWhere('c.userId = :userId', { userId });
+  if (ids !== undefined) query.andWhere('c.id IN (:...ids)', { ids });
   if (name !== undefined) query.andWhere('c.name = :name', { name });
   if (search !== undefined) {
     query.andWhere(`(${FOUND})`, {

@@ -39,6 +39,8 @@ export interface SnapshotFilter extends PageRange {
   /** All users if absent. */
   readonly userId?: string;
   readonly containerId?: string;
+  /** Only those of these containers. */
+  readonly containerIds?: readonly string[];
   readonly labels?: readonly LabelSelector[];
 }
 
@@ -257,10 +259,11 @@ export class SnapshotRepository {
   }
 
   /** One page of snapshots, newest first; none that are transient or deleted. */
-  list({ userId, containerId, labels, ...page }: SnapshotFilter): Promise<SnapshotRow[]> {
+  list({ userId, containerId, containerIds, labels, ...page }: SnapshotFilter): Promise<SnapshotRow[]> {
     const query = this.query().where("s.is_transient = false AND s.status <> 'deleting'");
     if (userId !== undefined) query.andWhere('s.userId = :userId', { userId });
     if (containerId !== undefined) query.andWhere('s.containerId = :containerId', { containerId });
+    if (containerIds !== undefined) query.andWhere('s.containerId IN (:...containerIds)', { containerIds });
     whereLabels(query, labels);
     return this.database.newestFirst(query, 'createdAt', page);
   }

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { isUUID } from 'class-validator';
 import { ContainerEngine } from '../../engine';
 import { DomainError } from '../../errors';
-import { assertOwner, type Caller, noteSubject } from '../access/container-access';
+import { ContainerRights, noteSubject, type Owner } from '../access/container-access';
 import type { SnapshotRow } from '../model/snapshot.entity';
 import { SnapshotRepository } from '../rows/snapshot.repository';
 
@@ -11,13 +11,14 @@ import { SnapshotRepository } from '../rows/snapshot.repository';
 export class SnapshotAccess {
   constructor(
     private readonly snapshots: SnapshotRepository,
+    private readonly rights: ContainerRights,
     private readonly engine: ContainerEngine,
   ) {}
 
   /** @throws DomainError `snapshot_not_found`, `not_authorized` */
-  async find(caller: Pick<Caller, 'userId'>, id: string): Promise<SnapshotRow> {
+  async find(caller: Owner, id: string): Promise<SnapshotRow> {
     const row = await this.findForOperator(id);
-    assertOwner(caller, { id: row.containerId, userId: row.userId });
+    await this.rights.assertOwner(caller, { id: row.containerId, userId: row.userId });
     return row;
   }
 
@@ -35,7 +36,7 @@ export class SnapshotAccess {
    *
    * @throws DomainError as {@link find} does, `snapshot_not_ready`, `node_unavailable` if its node does not answer
    */
-  async findReady(caller: Pick<Caller, 'userId'>, id: string): Promise<SnapshotRow> {
+  async findReady(caller: Owner, id: string): Promise<SnapshotRow> {
     const row = await this.find(caller, id);
     this.assertUsable(row);
     return row;

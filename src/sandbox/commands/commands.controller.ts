@@ -2,7 +2,7 @@ import { Body, Controller, HttpCode, Param, Post, Req, Res } from '@nestjs/commo
 import { ApiExtraModels, ApiOperation, ApiResponse, ApiTags, getSchemaPath } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Audited } from '../../audit';
-import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
+import { CurrentPrincipal, ForContainerTokens, type Principal, Scopes } from '../../auth';
 import { type BodyStream, ConnectionEnd, eventStream, StreamedBody, StreamsBody } from '../../http';
 import { RefusesIdempotencyKey } from '../../idempotency';
 import { ApiInside, RESUMING } from '../access/inside-errors';
@@ -33,6 +33,7 @@ const MESSAGES = eventStream({
 
 /** Runs commands in containers; the request waits for the command's end. */
 @ApiTags('inside containers')
+@ForContainerTokens()
 @Controller('containers/:id/exec')
 export class CommandsController {
   constructor(private readonly answers: CommandResponder) {}

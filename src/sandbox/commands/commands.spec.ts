@@ -2,7 +2,7 @@ import type { ContainersService } from '../../containers';
 import type { ContainerEngine, ContainerProcess, ExecOutput } from '../../engine';
 import { type CommandEnd, Commands } from './commands';
 
-const CALLER = { userId: 'user', tier: 'free', sessionExpiresAt: null };
+const CALLER = { userId: 'user', tier: 'free', sessionExpiresAt: null, boundTo: null };
 
 /** A promise that is settled from outside. */
 class Later<T> {

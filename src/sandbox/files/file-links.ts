@@ -14,7 +14,16 @@ import {
 import { ApiCreatedResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Audited } from '../../audit';
-import { CurrentPrincipal, holdsScope, type Principal, Public, Scopes, setCaller, TokenService } from '../../auth';
+import {
+  CurrentPrincipal,
+  ForContainerTokens,
+  holdsScope,
+  type Principal,
+  Public,
+  Scopes,
+  setCaller,
+  TokenService,
+} from '../../auth';
 import { ContainersService } from '../../containers';
 import { DomainError } from '../../errors';
 import { ConnectionEnd, Location } from '../../http';
@@ -140,6 +149,7 @@ class FileLinkGuard implements CanActivate {
 
 /** Links to files in running containers. */
 @ApiTags('inside containers')
+@ForContainerTokens()
 @Controller('containers/:id/files')
 export class FileLinksController {
   constructor(

@@ -12,7 +12,7 @@ import {
 } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Audited } from '../../audit';
-import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
+import { CurrentPrincipal, ForContainerTokens, type Principal, Scopes } from '../../auth';
 import { BodyStream, ConnectionEnd, eventStream, Location, StreamedBody, StreamsBody } from '../../http';
 import { RefusesIdempotencyKey } from '../../idempotency';
 import { ApiInside } from '../access/inside-errors';
@@ -25,6 +25,7 @@ import type { Written } from './upload';
 
 /** Files in running containers, as the image's user sees them. */
 @ApiTags('inside containers')
+@ForContainerTokens()
 @Controller('containers/:id')
 @Scopes('exec')
 export class FilesController {

@@ -11,7 +11,7 @@ import {
 } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Audited, AuditedLook } from '../../audit';
-import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
+import { CurrentPrincipal, ForContainerTokens, type Principal, Scopes } from '../../auth';
 import { eventStream, Location } from '../../http';
 import { RefusesIdempotencyKey } from '../../idempotency';
 import { ApiInside, RESUMING } from '../access/inside-errors';
@@ -34,6 +34,7 @@ import { BackgroundProcesses } from './background-processes';
 
 /** Processes in containers that outlive the requests that start them. */
 @ApiTags('inside containers')
+@ForContainerTokens()
 @Controller('containers/:id/processes')
 @Scopes('exec')
 export class ProcessesController {

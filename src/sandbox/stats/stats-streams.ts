@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { Principal } from '../../auth';
+import { type Principal, TokenReach } from '../../auth';
 import { ContainersService, RunningContainers, type UpContainer } from '../../containers';
 import { type BerthEvent, containerIdOf, EventFeed } from '../../events';
 import type { EventStream } from '../../http';
@@ -28,6 +28,7 @@ export class StatsStreams {
   constructor(
     private readonly containers: ContainersService,
     private readonly running: RunningContainers,
+    private readonly reach: TokenReach,
     private readonly statistics: ContainerStatistics,
     private readonly feed: EventFeed,
     private readonly streams: RunStreams,
@@ -47,10 +48,11 @@ export class StatsStreams {
   }
 
   /** @returns a function that ends the reading */
-  private connect(stream: EventStream, { userId }: Principal, ids: readonly string[]): () => void {
+  private connect(stream: EventStream, caller: Principal, ids: readonly string[]): () => void {
+    const { userId } = caller;
     const outbox = new Outbox(stream);
     const members = new Members({
-      find: () => this.running.ofUser(userId, ids),
+      find: async () => this.running.ofUser(userId, await this.visibleOf(caller, ids)),
       follow: ({ id, engineId }, onOver) =>
         this.statistics.follow(engineId, {
           everyMs: EVERY_MS,
@@ -82,6 +84,12 @@ export class StatsStreams {
         () => undefined,
       );
     };
+  }
+
+  /** Without those that a token for one container does not open. */
+  private async visibleOf(caller: Principal, ids: readonly string[]): Promise<readonly string[]> {
+    const opened = await this.reach.idsOf(caller);
+    return opened ? ids.filter((id) => opened.has(id)) : ids;
   }
 }
 

@@ -2,7 +2,7 @@ import { Controller, Get, Param, Query, Req, Res } from '@nestjs/common';
 import { ApiExtraModels, ApiOkResponse, ApiOperation, ApiResponse, ApiTags, getSchemaPath } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { AuditedLook } from '../../audit';
-import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
+import { CurrentPrincipal, ForContainerTokens, type Principal, Scopes } from '../../auth';
 import { ApiContainerById, ContainersService } from '../../containers';
 import { ApiFaults } from '../../errors';
 import { Compressed, eventStream } from '../../http';
@@ -21,6 +21,7 @@ import { StatsStreams } from './stats-streams';
 
 /** The resource usage of one container. */
 @ApiTags('inside containers')
+@ForContainerTokens()
 @Controller('containers/:id/stats')
 export class StatsController {
   constructor(
@@ -86,6 +87,7 @@ export class StatsController {
 
 /** The resource usage of several containers. */
 @ApiTags('inside containers')
+@ForContainerTokens()
 @Controller('stats')
 export class SeveralStatsController {
   constructor(private readonly streams: StatsStreams) {}

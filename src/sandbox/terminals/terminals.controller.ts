@@ -2,7 +2,7 @@ import { Controller, Delete, Get, Param } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiParam, ApiProperty, ApiTags } from '@nestjs/swagger';
 import { Choice, Count, Timestamp, Uuid } from '../../api-fields';
 import { Audited, AuditedLook } from '../../audit';
-import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
+import { CurrentPrincipal, ForContainerTokens, type Principal, Scopes } from '../../auth';
 import { ApiContainerById } from '../../containers';
 import { RESUMING } from '../access/inside-errors';
 import { Terminals } from './terminals';
@@ -39,6 +39,7 @@ class TerminalEndedView {
 
 /** Lists and ends the terminals of a container. Their input and output go over Socket.IO or WebSockets. */
 @ApiTags('inside containers')
+@ForContainerTokens()
 @Controller('containers/:id/terminals')
 export class TerminalsController {
   constructor(private readonly terminals: Terminals) {}

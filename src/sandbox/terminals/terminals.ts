@@ -309,7 +309,9 @@ export class Terminals implements OnModuleDestroy {
           const now = performance.now();
           if (now - noted < USE_NOTED_EVERY_MS) return;
           noted = now;
-          this.containers.touchResumed({ userId }, containerId).catch((error: unknown) => this.note(kept, error));
+          this.containers
+            .touchResumed({ userId, boundTo: null }, containerId)
+            .catch((error: unknown) => this.note(kept, error));
         },
         onError: (error) => this.note(kept, error),
       },
@@ -437,7 +439,7 @@ export class Terminals implements OnModuleDestroy {
   ): Promise<Pick<TerminalExit, 'reason' | 'detail'>> {
     const began = performance.now();
     for (;;) {
-      const row = await this.containers.find({ userId }, containerId).catch((error: unknown) => {
+      const row = await this.containers.find({ userId, boundTo: null }, containerId).catch((error: unknown) => {
         if (error instanceof DomainError && error.kind === 'container_not_found') return null;
         throw error;
       });

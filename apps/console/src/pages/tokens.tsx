@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { berth, faultOf } from '../data/berth';
 import { at } from '../words/format';
-import { me } from '../data/live';
+import { containers, me } from '../data/live';
 import { noteMade, session } from '../session';
 import { ask, Dialog } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';
@@ -55,7 +55,8 @@ export function Tokens(): JSX.Element {
               <tr key={token.id}>
                 <td>
                   <strong>{token.name}</strong>{' '}
-                  {token.id === session.value?.tokenId && <span class="chip">{tokenWords.ofThisSession}</span>}
+                  {token.id === session.value?.tokenId && <span class="chip">{tokenWords.ofThisSession}</span>}{' '}
+                  {token.container && <span class="chip">{accessOf(token.container)}</span>}
                 </td>
                 <td class="mono muted">{token.token_prefix}…</td>
                 <td>
@@ -108,6 +109,12 @@ export function Tokens(): JSX.Element {
   );
 }
 
+/** The container that a token is for, by its name; by its id once it is deleted. */
+function accessOf({ id, forks }: NonNullable<TokenView['container']>): string {
+  const name = containers.value.find(({ db_id }) => db_id === id)?.name ?? id.slice(0, 8);
+  return forks ? tokenWords.onlyForForksToo(name) : tokenWords.onlyFor(name);
+}
+
 const FORMATS = ['berth', 'e2b'] as const;
 type Format = (typeof FORMATS)[number];
 
@@ -131,11 +138,14 @@ function NewToken({ own, onClose, onMade }: NewTokenProps): JSX.Element {
   );
   const [days, setDays] = useState('');
   const [format, setFormat] = useState<Format>('berth');
+  const [container, setContainer] = useState('');
+  const [forks, setForks] = useState(false);
   const [fault, setFault] = useState<unknown>(null);
   const submit = async (): Promise<void> => {
     try {
+      const only = container === '' ? {} : { container, forks };
       const expires = days === '' ? {} : { expires_in: Number(days) };
-      onMade(await berth.tokens.create({ name: name.trim(), scopes: [...scopes], format, ...expires }));
+      onMade(await berth.tokens.create({ name: name.trim(), scopes: [...scopes], format, ...expires, ...only }));
     } catch (error) {
       setFault(error);
       throw error;
@@ -160,6 +170,29 @@ function NewToken({ own, onClose, onMade }: NewTokenProps): JSX.Element {
         days={days}
         onDays={setDays}
       />
+      <Field label={words.access} hint={words.accessHint} fault={faultOf(fault, 'container')}>
+        {(of) => (
+          <select
+            {...of}
+            class="input"
+            value={container}
+            onChange={({ currentTarget }) => setContainer(currentTarget.value)}
+          >
+            <option value="">{words.everything}</option>
+            {containers.value.map(({ db_id, name: only }) => (
+              <option key={db_id} value={db_id}>
+                {words.onlyFor(only)}
+              </option>
+            ))}
+          </select>
+        )}
+      </Field>
+      {container !== '' && (
+        <label class="check">
+          <input type="checkbox" checked={forks} onChange={(event) => setForks(event.currentTarget.checked)} />
+          <span>{words.forks}</span>
+        </label>
+      )}
       <Field label={words.format} fault={faultOf(fault, 'format')}>
         {(of) => (
           <select

@@ -7,6 +7,8 @@ export const tokenWords = {
   columns: { prefix: 'Begins with', scopes: 'Scopes', expires: 'Expires' },
   empty: 'No tokens',
   ofThisSession: 'this session',
+  onlyFor: (container: string) => `only ${container}`,
+  onlyForForksToo: (container: string) => `only ${container} and forks`,
 
   revoke: {
     title: (name: string) => `Revoke “${name}”?`,
@@ -20,6 +22,11 @@ export const tokenWords = {
     limitedExpiryHint: (latest: string) =>
       `It stays valid after you sign out, until it is revoked or expires: at the latest on ${latest}, ` +
       'as this session does. `npm run token` on the server makes longer ones.',
+    access: 'Access',
+    everything: 'All containers',
+    onlyFor: (container: string) => `Only ${container}`,
+    accessHint: 'For an agent, choose one container. The token ends when that container is deleted permanently.',
+    forks: 'May fork the container and use its forks',
     format: 'Used by',
     formats: { berth: "Berth's API, client and command line", e2b: "Programs with E2B's SDKs" },
   },
