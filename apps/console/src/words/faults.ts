@@ -21,6 +21,7 @@ export const faultWords = {
   },
   start: {
     openQuote: 'A quotation mark is not closed.',
+    needsShell: "Pipes, variables and the like need a shell: sh -c '…'",
     port: 'Enter a port: 1 to 65535.',
   },
   /** Of rows of labels and variables. */

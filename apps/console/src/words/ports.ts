@@ -28,7 +28,7 @@ export const portsWords = {
   more: (port: number) => `More for port ${String(port)}`,
   link: {
     title: (port: number) => `Link to port ${String(port)}`,
-    start: 'Create link',
+    start: 'New link',
     create: 'Create link',
     nameHint: 'To recognise it by',
     validFor: 'Valid for',

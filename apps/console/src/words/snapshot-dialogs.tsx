@@ -13,7 +13,7 @@ export const snapshotDialogsWords = {
   descriptionExample: 'Node.js 24 and the project',
   suspended: 'The container is suspended while its files are read.',
   take: {
-    item: 'Take snapshot',
+    item: 'New snapshot',
     title: (container: string) => `New snapshot of “${container}”`,
     action: 'Take snapshot',
     nameHint: 'Letters, digits and hyphens. Generated if empty.',

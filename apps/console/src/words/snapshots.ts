@@ -43,7 +43,7 @@ export const snapshotsWords = {
     none: 'No snapshots of this container',
     noneHint: 'A snapshot saves its files, to restore them or to create more containers from them.',
     tierAllowsNone: 'Your tier does not include snapshots.',
-    take: 'Take snapshot',
+    take: 'New snapshot',
   },
   contents: {
     withRoot: '/home/user and files elsewhere, e.g. installed software',
