@@ -58,7 +58,7 @@ describe('users', () => {
     await dialog().getByLabel('exec').uncheck();
     expect(await browser.faultsOf(page)).toEqual([]);
     await dialog().getByRole('button', { name: 'Create' }).click();
-    await dialog().getByText('The link and the token are shown only now.').waitFor();
+    await dialog().getByText('The link and the token are shown only once.').waitFor();
     expect(await browser.faultsOf(page)).toEqual([]);
     const secret = (of: string): Promise<string> =>
       dialog().getByRole('region', { name: of }).locator('code').innerText();
@@ -99,7 +99,7 @@ describe('users', () => {
     await open(`/admin/users?search=${user.username}`, 'Users');
     await page.getByLabel(`Tier of ${user.username}`).selectOption('guest');
     await dialog().getByText('From “free” to “guest”.').waitFor();
-    await dialog().getByText('The user has 2 containers, and “guest” allows 1').waitFor();
+    await dialog().getByText('The user has 2 containers, and “guest” allows 1.').waitFor();
     await dialog().getByRole('button', { name: 'Change tier' }).click();
     await row(user.username).getByText('Guest, session ends').waitFor();
     await click('Undo');
@@ -174,7 +174,7 @@ describe('the audit', () => {
     await page.getByLabel('Container', { exact: true }).fill('audited');
     await page.getByLabel('From').fill('2001-01-01T00:00');
     await page.getByLabel('Until').fill('2001-01-02T00:00');
-    await page.getByText('No entry matches').waitFor();
+    await page.getByText('No matching entries').waitFor();
     await page.getByLabel('User', { exact: true }).fill('nobody-of-this-name');
     await page.getByRole('alert').getByText('No user has the name “nobody-of-this-name”.').waitFor();
     await click('Clear filters');
@@ -202,8 +202,8 @@ it('the page of the machine must explain its numbers, and show the last day', as
   await chart.getByText(`Reserved ${reserved}`).waitFor();
   await page.getByText('Disk sizes of containers are limits').waitFor();
   const idle = page.getByRole('group', { name: 'Idle sandboxes', exact: true });
-  await idle.getByText('not used for 10 minutes').waitFor();
-  await idle.getByText('What an idle sandbox uses was not measured.').waitFor();
+  await idle.getByText('idle for 10 minutes').waitFor();
+  await idle.getByText('The cost of an idle sandbox was not measured.').waitFor();
   expect(await browser.faultsOf(page)).toEqual([]);
 });
 
@@ -276,7 +276,7 @@ describe('the keyboard', () => {
     const own = await browser.signedIn(user, await browser.context());
     await own.getByRole('button', { name: 'Search…' }).click();
     await own.getByRole('combobox').fill('audit');
-    await own.getByText('Nothing matches “audit”.').waitFor();
+    await own.getByText('No results for “audit”.').waitFor();
     await own.context().close();
   });
 

@@ -197,7 +197,7 @@ describe('while the server is away', () => {
     await interrupted();
     await move('closed');
     await cable.up();
-    await page.getByText('Your tier does not allow access to the inside of containers.').waitFor();
+    await page.getByText('Your tier does not include terminal and file access.').waitFor();
     await move('pro');
     await page.getByRole('button', { name: 'Restart shell' }).click();
     await eventually(async () => {

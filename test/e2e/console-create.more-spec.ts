@@ -92,11 +92,11 @@ it('must offer the sizes of the tier, take others in units that people write, an
   await open();
   await field('Name').fill('exact');
   await radio('Custom').check();
-  await field('Memory, GB').fill('700 MB');
+  await field('Memory (GB)').fill('700 MB');
   await field('CPUs').fill('0.333');
-  await field('Disk, GB').fill('1.5');
+  await field('Disk (GB)').fill('1.5');
   await page.getByText('Advanced').click();
-  await field('Idle when unused for').fill('1 h 30 min');
+  await field('Idle timeout').fill('1 h 30 min');
   await field('Delete when stopped for').fill('7 d');
   await create().click();
   expect(await created('exact')).toMatchObject({
@@ -111,7 +111,7 @@ it('must say all that is wrong at once, each at its field, and keep everything t
   await open();
   await field('Name').fill('here');
   await radio('Custom').check();
-  await field('Memory, GB').fill('0.1');
+  await field('Memory (GB)').fill('0.1');
   await field('CPUs').fill('64');
   await page.getByRole('button', { name: 'Add a label' }).click();
   await field('Name of label 1').fill('Team');
@@ -122,11 +122,11 @@ it('must say all that is wrong at once, each at its field, and keep everything t
   await create().click();
   await eventually(async () => expect(Object.keys(await marked())).toHaveLength(6));
   expect(Object.values(await marked())).toEqual([
-    'You have a container of this name already.',
+    'You already have a container with this name.',
     '0.1 is between 102 and 103 MB. Enter a whole number of them.',
     'Your tier allows 0.25 CPU to 2 CPU.',
-    'Use 1 to 63 of a-z, 0-9, “.”, “_”, “/” and “-”.',
-    'Use letters, digits and “_”, and begin with no digit.',
+    'Use 1–63 characters: a-z, 0-9 or . _ / -',
+    'Use letters, digits and underscores. Do not start with a digit.',
     'A quotation mark is not closed.',
   ]);
   expect(await page.getByRole('alert').getByRole('listitem').count()).toBe(6);
@@ -136,7 +136,7 @@ it('must say all that is wrong at once, each at its field, and keep everything t
   expect(await browser.faultsOf(page)).toEqual([]);
 
   await field('Name').fill('kept');
-  await field('Memory, GB').fill('0.5');
+  await field('Memory (GB)').fill('0.5');
   await field('CPUs').fill('0.5');
   await field('Name of label 1').fill('team');
   await field('Name of variable 1').fill('FIRST');
@@ -182,7 +182,7 @@ it('pasted .env text must fill rows of variables, of which programs get the valu
     field('Name of variable 1'),
     '# of the app\nexport HOST="db.example"\nPORT=5432 # usual\nnonsense\nKEY=\'line 1\nline 2\'\n',
   );
-  await says('3 variables were filled in. Line 4 was left out: not NAME=value.');
+  await says('3 variables added. Line 4 skipped: not NAME=value.');
   expect(await field('Value of variable 2').inputValue()).toBe('5432');
   await page.getByRole('button', { name: 'Add a variable' }).click();
   await page.keyboard.type('EMPTY');
@@ -208,12 +208,12 @@ it('a link must fill in the form, show what is wrong in it, and be made of the f
   );
   await page.getByRole('alert').getByText('unknown parameter “colour”').waitFor();
   expect(Object.keys(await marked())).toEqual(['disk_mb', expect.stringMatching(/^env\.\d+\.value$/), 'network']);
-  await field('Disk, GB').fill('5');
+  await field('Disk (GB)').fill('5');
   await field('Value of variable 1').fill('secret');
   await field('Network').selectOption('None');
   expect(await field('Value of label 1').inputValue()).toBe('core');
   await page.getByRole('button', { name: 'Copy link' }).click();
-  await says('Link copied, without the values of variables.');
+  await says('Link copied without variable values.');
   const link = await page.evaluate<string>('navigator.clipboard.readText()');
   expect(link).toBe(
     `${berth.url}/new?image=ubuntu&name=linked&memory=1GB&cpus=0.5&disk=5GB&network=none&label=team:core&env=TOKEN`,
@@ -249,7 +249,7 @@ it('must show what becomes of the limits, and not create beyond them, with the r
   await other.goto('/new');
   await other.getByLabel('Token').fill(reader.token);
   await other.keyboard.press('Enter');
-  await other.getByText('does not have the scope “write”').waitFor();
+  await other.getByText('does not have the “write” scope').waitFor();
   await other.context().close();
 });
 
@@ -312,14 +312,14 @@ it('the settings must have the same units and rows, and change no more than was 
   await page.goto(`/containers/${db_id}`);
   await page.getByRole('button', { name: 'Settings' }).click();
   const dialog = page.getByRole('dialog');
-  await field('Memory, GB').fill('0.1');
-  await field('Idle when unused for').fill('90');
+  await field('Memory (GB)').fill('0.1');
+  await field('Idle timeout').fill('90');
   await dialog.getByRole('button', { name: 'Save' }).click();
   await dialog.getByRole('alert').getByText('Memory: 0.1 is between 102 and 103 MB.').waitFor();
   expect(Object.keys(await marked())).toEqual(['memory_mb', 'auto_stop_seconds']);
   expect(await page.evaluate('document.activeElement.name')).toBe('memory_mb');
-  await field('Memory, GB').fill('700 MB');
-  await field('Idle when unused for').fill('90 min');
+  await field('Memory (GB)').fill('700 MB');
+  await field('Idle timeout').fill('90 min');
   await field('Value of label 2').fill('prod');
   await dialog.getByRole('button', { name: 'Remove team' }).click();
   await page.getByText('Network, variables').click();

@@ -112,7 +112,7 @@ describe('the files of a container in the console', () => {
     expect(list).toMatch(/ deep\/in\.txt\n/);
     await sh('mkdir /home/user/target');
     await page.getByRole('group', { name: 'Selected' }).getByRole('button', { name: 'Move' }).click();
-    await page.getByLabel('To the folder').fill('../target');
+    await page.getByLabel('Destination folder').fill('../target');
     await dialog().getByRole('button', { name: 'Move' }).click();
     await page.getByText('2 items were moved to /home/user/target.').waitFor();
     await eventually(async () => expect(await names()).toEqual(['left']));
@@ -133,7 +133,7 @@ describe('the files of a container in the console', () => {
       if (request.method() === 'PUT') sent.push(request.url());
     });
     await upload(['same.txt', 'new'], ['fresh.txt', 'new']);
-    await dialog().getByText('A file exists already').waitFor();
+    await dialog().getByText('A file already exists').waitFor();
     expect(await dialog().getByRole('listitem').allInnerTexts()).toEqual(['same.txt']);
     await dialog().getByRole('button', { name: 'Cancel' }).click();
     expect(sent).toEqual([]);
@@ -151,7 +151,7 @@ describe('the files of a container in the console', () => {
     };
     await page.route('**/files?path=*raced.txt', race, { times: 1 });
     await upload(['raced.txt', 'mine']);
-    await transfers().getByText('A file of this name was created there meanwhile.').waitFor();
+    await transfers().getByText('A file with this name was created in the meantime.').waitFor();
     expect(await sh('cat /home/user/asked/raced.txt')).toBe('theirs');
     await click('Replace raced.txt');
     await eventually(async () => expect(await sh('cat /home/user/asked/raced.txt')).toBe('mine'));

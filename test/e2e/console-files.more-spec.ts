@@ -107,7 +107,7 @@ describe('folders in the console, on Docker under gVisor', () => {
     await page.evaluate('globalThis.getAsEntry = DataTransferItem.prototype.webkitGetAsEntry');
     await page.evaluate('delete DataTransferItem.prototype.webkitGetAsEntry');
     await drop(join(here, 'project'));
-    await page.getByText('This browser cannot read “project”. If it is a folder, use “Upload folder”.').waitFor();
+    await page.getByText('This browser cannot read “project”. For a folder, use “Upload folder”.').waitFor();
     await page.evaluate('DataTransferItem.prototype.webkitGetAsEntry = globalThis.getAsEntry');
     expect(await page.getByText('The server does not respond').count()).toBe(0);
   });
@@ -133,7 +133,7 @@ describe('folders in the console, on Docker under gVisor', () => {
     await page.goto(`/containers/${container.db_id}#files`);
     await page.reload();
     await open('to-big');
-    await page.getByText('This file is too large to be edited here.').waitFor();
+    await page.getByText('This file is too large to edit here.').waitFor();
     await open('Close');
   });
 

@@ -55,7 +55,7 @@ it('a container must live its whole life by clicks: created, typed in, stopped, 
   await page.getByRole('dialog').getByRole('button', { name: 'Stop' }).click();
   await page.getByText('The container was stopped.').waitFor({ timeout: 40_000 });
   await click('Settings');
-  await page.getByLabel('Memory, GB').fill('0.5');
+  await page.getByLabel('Memory (GB)').fill('0.5');
   await click('Save');
   await openTab('Overview');
   await page.getByText('512 MB', { exact: true }).waitFor({ timeout: 40_000 });

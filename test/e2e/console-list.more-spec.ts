@@ -212,7 +212,7 @@ describe('a selection', () => {
     await click('Stop 4 containers');
     const alert = page.getByRole('alert');
     await alert.getByText('3 of 4 containers stopped. 1 container failed:').waitFor();
-    await alert.getByText('“three”: Docker does not respond on the server.').waitFor();
+    await alert.getByText('“three”: Docker is not responding on the server.').waitFor();
     for (const name of ['one', 'two', 'four']) await row(name).getByText('Stopped').waitFor();
     expect(await browser.faultsOf(page)).toEqual([]);
     engine.forget();

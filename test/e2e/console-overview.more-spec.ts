@@ -111,7 +111,7 @@ describe("a container's page", () => {
         expect(Number(points)).toBeGreaterThan(5);
       });
     }
-    await chart('CPU').getByText('25 %', { exact: true }).waitFor();
+    await chart('CPU').getByText('25%', { exact: true }).waitFor();
     await chart('Memory').getByText('100 MB', { exact: true }).waitFor();
     await chart('Memory').getByText('of 256 MB').waitFor();
     await chart('Network')
@@ -130,7 +130,7 @@ describe("a container's page", () => {
         .getByText(/^At \d/)
         .waitFor();
     await page.mouse.move(0, 0);
-    await chart('CPU').getByText('Highest: ').waitFor();
+    await chart('CPU').getByText('Peak: ').waitFor();
   });
 
   it('must open a listening port, and copy what leads to the container', async () => {
@@ -138,7 +138,7 @@ describe("a container's page", () => {
     await listening.getByText('3000').waitFor();
     await listening.getByRole('button', { name: 'Open port 3000' }).waitFor();
     for (const [what, text] of [
-      ['Id', container.db_id],
+      ['ID', container.db_id],
       ['SSH command', 'ssh seen@ssh.example.com -p 2222'],
     ] as const) {
       await page.getByRole('button', { name: `Copy: ${what}` }).click();
@@ -185,13 +185,13 @@ describe("a container's page", () => {
 
   it('must say what is wrong, each with what to do about it', async () => {
     memoryUsed = 250 * MIB;
-    await problems().getByText('/home/user is nearly full: 990 MB of 1 GB.').waitFor();
+    await problems().getByText('/home/user is almost full: 990 MB of 1 GB.').waitFor();
     await problems()
-      .getByText(/^Memory is nearly full: 250 MB of 256 MB/)
+      .getByText(/^Memory is almost full: 250 MB of 256 MB/)
       .waitFor({ timeout: 90_000 });
     expect(await browser.faultsOf(page)).toEqual([]);
-    await problems().getByRole('button', { name: 'Change the size' }).first().click();
-    await page.getByLabel('Memory, GB').fill('1');
+    await problems().getByRole('button', { name: 'Resize' }).first().click();
+    await page.getByLabel('Memory (GB)').fill('1');
     memoryUsed = 100 * MIB;
     await page.getByRole('button', { name: 'Save' }).click();
     await page.getByText('memory 256 MB → 1 GB').waitFor();

@@ -50,9 +50,9 @@ describe("a container's ports in the console", () => {
   });
 
   it('must make a link, which opens the preview for a stranger until it is revoked', async () => {
-    await choose('Create link');
+    await choose('New link');
     await page.getByLabel('Name').fill('review');
-    await page.getByRole('button', { name: 'Create the link' }).click();
+    await page.getByRole('button', { name: 'Create link' }).click();
     const url = (await page.locator('.secret code').textContent()) ?? '';
     await page.getByRole('button', { name: 'Done' }).click();
     const stranger = await (await browser.context()).newPage();
@@ -72,9 +72,9 @@ describe("a container's ports in the console", () => {
   it('must let everybody see a port after a question, and take it back', async () => {
     await choose('Make public');
     await page.getByRole('button', { name: 'Make public' }).last().click();
-    await page.getByText('Everyone', { exact: true }).waitFor();
+    await page.getByText('Public · everyone').waitFor();
     await choose('Make private');
-    await page.getByText('You, and everyone with a link').waitFor();
+    await page.getByText('Private · you and link holders').waitFor();
   });
 
   it('must start a stopped container from its page, by a button, for the owner', async () => {

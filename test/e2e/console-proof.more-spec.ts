@@ -180,10 +180,10 @@ describe('at a zoom of 200 %', () => {
     for (const [path, heading, opener, action] of [
       [inContainer('overview'), 'seen', 'Settings', 'Save'],
       [inContainer('overview'), 'seen', 'Stop', 'Stop'],
-      [inContainer('snapshots'), 'seen', 'Take a snapshot', 'Take the snapshot'],
+      [inContainer('snapshots'), 'seen', 'New snapshot', 'Take snapshot'],
       [inContainer('processes'), 'seen', 'New process', 'Start'],
       ['/tokens', 'Tokens', 'New token', 'Create'],
-      ['/tokens', 'Tokens', 'Add a key', 'Add'],
+      ['/tokens', 'Tokens', 'Add key', 'Add'],
       ['/webhooks', 'Webhooks', 'New webhook', 'Create'],
       ['/agents', 'Agents', 'New agent', 'Create'],
       ['/admin/users', 'Users', 'New user', 'Create'],
@@ -298,7 +298,7 @@ describe('in German', () => {
     await page.getByLabel('Name', { exact: true }).fill('halves');
     await page.getByRole('radio', { name: 'Nano', exact: true }).check();
     await page.getByRole('radio', { name: 'Custom', exact: true }).check();
-    const [memory, cpus, disk] = ['Memory, GB', 'CPUs', 'Disk, GB'].map((name) => page.getByLabel(name)) as [
+    const [memory, cpus, disk] = ['Memory (GB)', 'CPUs', 'Disk (GB)'].map((name) => page.getByLabel(name)) as [
       Locator,
       Locator,
       Locator,
@@ -310,11 +310,11 @@ describe('in German', () => {
     for (const text of ['1,500 MB', '1,500']) {
       await memory.fill(text);
       await create.click();
-      await page.getByRole('alert').getByText('Memory: Write decimals with a point, such as 1.5.').waitFor();
+      await page.getByRole('alert').getByText('Memory: Use a decimal point, e.g. 1.5.').waitFor();
       expect(await memory.getAttribute('aria-invalid')).toBe('true');
     }
     await memory.fill('much');
-    await page.getByText('Memory: Enter an amount, such as 1,5 GB or 512 MB.').waitFor();
+    await page.getByText('Memory: Enter an amount, e.g. 1,5 GB or 512 MB.').waitFor();
     await memory.fill('1,5 GB');
     await cpus.fill('1,25');
     await create.click();
@@ -437,11 +437,11 @@ describe('on a slow line', () => {
       [
         inContainer('overview'),
         'seen',
-        () => opened('Settings').then(() => fill('Idle when unused for', '2 h')),
+        () => opened('Settings').then(() => fill('Idle timeout', '2 h')),
         () => inDialog('Save'),
         closed,
       ],
-      [inContainer('snapshots'), 'seen', () => opened('Take a snapshot'), () => inDialog('Take the snapshot'), closed],
+      [inContainer('snapshots'), 'seen', () => opened('New snapshot'), () => inDialog('Take snapshot'), closed],
       [
         inContainer('files/home/user'),
         'seen',
@@ -465,13 +465,13 @@ describe('on a slow line', () => {
         'Deleted',
         () => button('Restore gone').waitFor(),
         () => button('Restore gone'),
-        () => page.getByText('“gone” is back, stopped.').waitFor(),
+        () => page.getByText('“gone” was restored. It is stopped.').waitFor(),
       ],
       [
         '/admin/machine',
         'Machine',
         () => Promise.resolve(),
-        () => button('Compare with Docker'),
+        () => button('Reconcile with Docker'),
         () => eventually(async () => expect(await page.locator('.button.busy').count()).toBe(0)),
       ],
       [`/containers/${stopped}#overview`, LONG, () => opened('Stop'), () => inDialog('Stop'), closed],
@@ -750,11 +750,11 @@ describe('where what pages read is refused', () => {
       expect([name, await page.getByText('Measuring…').count()]).toEqual([name, 0]);
       expect([name, await page.locator('.chart-nothing').allInnerTexts()]).toEqual([
         name,
-        Array.from({ length: 4 }, () => 'Not known'),
+        Array.from({ length: 4 }, () => 'Unknown'),
       ]);
       isRefused = false;
       await eventually(async () =>
-        expect(await page.locator('.chart-nothing').allInnerTexts()).not.toContain('Not known'),
+        expect(await page.locator('.chart-nothing').allInnerTexts()).not.toContain('Unknown'),
       );
     }
   });

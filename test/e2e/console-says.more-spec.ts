@@ -59,7 +59,7 @@ describe('a change of a tier', () => {
   it('must be taken back by one click', async () => {
     await page.getByLabel(`Tier of ${name}`).selectOption('enterprise');
     await page.getByRole('dialog').getByRole('button', { name: 'Change' }).click();
-    await page.getByText(`“${name}” has the tier “enterprise” now.`).waitFor();
+    await page.getByText(`“${name}” is now on the tier “enterprise”.`).waitFor();
     expect(await tierOf()).toBe('enterprise');
     await eventually(async () => expect(await shown()).toBe('enterprise'));
     await click(page, 'Undo');
@@ -86,12 +86,12 @@ describe('a disk limit', () => {
     await says('the list');
     await page.getByRole('link', { name: 'New container' }).click();
     await page.getByRole('radio', { name: 'Custom', exact: true }).check();
-    const disk = page.getByLabel('Disk, GB');
+    const disk = page.getByLabel('Disk (GB)');
     const hint = `#${String(await disk.getAttribute('aria-describedby'))}`;
     expect((await page.locator(hint).innerText()).includes('not enforced')).toBe(diskQuota === 'unsupported');
     for (const [path, text] of [
       [`/containers/${db_id}#overview`, 'at /home/user'],
-      ['/usage', 'One container at most'],
+      ['/usage', 'Maximum per container'],
       ['/deleted', 'gone'],
       ['/admin/containers', 'stored'],
     ] as const) {
@@ -112,9 +112,9 @@ it('a creation must be offered what the API takes for what is left out', async (
   await page.getByRole('radio', { name: 'Custom', exact: true }).check();
   const { limits } = (await user.api.call('GET', '/api/me')).body as { limits: { default: Record<string, number> } };
   const offered = {
-    memory_mb: Number(await page.getByLabel('Memory, GB').inputValue()) * 1024,
+    memory_mb: Number(await page.getByLabel('Memory (GB)').inputValue()) * 1024,
     cpu_shares: Number(await page.getByLabel('CPUs').inputValue()) * 1000,
-    disk_mb: Number(await page.getByLabel('Disk, GB').inputValue()) * 1024,
+    disk_mb: Number(await page.getByLabel('Disk (GB)').inputValue()) * 1024,
   };
   expect(offered).toEqual(limits.default);
   await page.context().close();
@@ -151,14 +151,14 @@ describe('a token that is made in the console', () => {
     await dialog.getByText('laptop').waitFor();
     expect(await browser.faultsOf(page)).toEqual([]);
     await dialog.getByRole('button', { name: 'Sign out' }).click();
-    await page.getByRole('button', { name: 'Enter as guest' }).waitFor();
+    await page.getByRole('button', { name: 'Continue as guest' }).waitFor();
     expect(await live()).toEqual(['laptop', 'test']);
   });
 
   it("has the form of E2B's keys if it is for E2B's SDKs, and tells where to send it", async () => {
     await click(page, 'New token');
     await page.getByLabel('Name', { exact: true }).fill('agent');
-    await page.getByLabel('Used by').selectOption({ label: "Programs with E2B's SDKs" });
+    await page.getByLabel('Used by').selectOption({ label: 'E2B SDKs' });
     await click(page, 'Create');
     await page.getByText(`E2B_SANDBOX_URL to ${berth.url}/e2b`).waitFor();
     expect(await page.getByRole('dialog').textContent()).toMatch(/e2b_[0-9a-f]{40}/);
@@ -188,7 +188,7 @@ describe('a token that is made in the console', () => {
     await second.getByRole('button', { name: 'Sign out' }).click();
     await second.getByLabel('Revoke').check();
     await second.getByRole('dialog').getByRole('button', { name: 'Sign out' }).click();
-    await second.getByRole('button', { name: 'Enter as guest' }).waitFor();
+    await second.getByRole('button', { name: 'Continue as guest' }).waitFor();
     await page.getByText('You signed out in another tab.').waitFor();
     expect(await live()).toEqual(['test']);
   });
@@ -199,7 +199,7 @@ describe('a token that is made in the console', () => {
     await click(page, 'Revoke');
     await eventually(async () => expect(await live()).toEqual(['console', 'test']));
     await click(page, 'Sign out');
-    await page.getByRole('button', { name: 'Enter as guest' }).waitFor();
+    await page.getByRole('button', { name: 'Continue as guest' }).waitFor();
     expect(await live()).toEqual(['test']);
   });
 });

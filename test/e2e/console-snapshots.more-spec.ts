@@ -83,13 +83,13 @@ describe("a container's page", () => {
 
   it('must take a snapshot, and show its progress, its contents and its size', async () => {
     const hold = engine.holdOn('volumes.copy', { call: 2 });
-    await click('Take a snapshot');
+    await click('New snapshot');
     await dialog().getByText('It contains no memory and no running programs.').waitFor();
     expect(await look()).toEqual([]);
     await dialog().getByLabel('Name').fill('first');
     await dialog().getByLabel('Description').fill('with nginx');
-    await click('Take the snapshot');
-    await row('first').getByText('Making').waitFor();
+    await click('Take snapshot');
+    await row('first').getByText('Creating').waitFor();
     await row('first').getByText('copying the data').waitFor();
     expect(await look()).toEqual([]);
     hold.release();
@@ -112,20 +112,20 @@ describe("a container's page", () => {
   });
 
   it("must say what a field is refused for, why a snapshot failed, and what the tier's limit is", async () => {
-    await click('Take a snapshot');
+    await click('New snapshot');
     await dialog().getByLabel('Name').fill('a b');
-    await click('Take the snapshot');
+    await click('Take snapshot');
     await dialog().getByRole('alert').getByText('Name: 1 to 64 of A-Z').waitFor();
     await dialog().getByLabel('Name').fill('broken');
     engine.failOn('volumes.copy', { times: 20 });
-    await click('Take the snapshot');
+    await click('Take snapshot');
     await row('broken').getByText('Failed').waitFor();
     await row('broken').getByText('Docker does not respond').waitFor();
     expect(await row('broken').getByRole('button', { name: 'Restore: broken' }).count()).toBe(0);
     engine.forget();
     for (const name of ['a', 'b', 'c', 'd', 'e']) await taken(name);
-    await click('Take a snapshot');
-    await click('Take the snapshot');
+    await click('New snapshot');
+    await click('Take snapshot');
     await dialog().getByRole('alert').getByText('Your tier “free” allows 5 snapshots').waitFor();
   });
 
@@ -133,16 +133,16 @@ describe("a container's page", () => {
     await taken('first');
     engine.daemon.write(`berth-${id}`, 'newer', 20 * MIB);
     await click('Restore: first');
-    await dialog().getByText('Its programs end, and it is started again.').waitFor();
+    await dialog().getByText('Its programs end, and it starts again.').waitFor();
     expect(await look()).toEqual([]);
     await dialog().getByRole('button', { name: 'Restore' }).click();
-    await says('“origin” has the files of “first”. Its state before is a snapshot now.');
+    await says('“origin” was restored to “first”. Its previous state is now a snapshot.');
     await row('20 MB').getByText('Ready').waitFor();
     const names = async (): Promise<number> => page.locator('tr[data-id]').count();
     expect(await names()).toBe(2);
     await click('Restore: first');
     await dialog().getByLabel('Keep the present state').uncheck();
-    await dialog().getByText('will be deleted for good').waitFor();
+    await dialog().getByText('will be permanently deleted').waitFor();
     expect(await look()).toEqual([]);
     await dialog().getByRole('button', { name: 'Restore' }).click();
     await dialog().waitFor({ state: 'detached' });
@@ -156,7 +156,7 @@ describe("a container's page", () => {
     await click('Restore: first');
     engine.failOn('containers.create', { times: 20 });
     await dialog().getByRole('button', { name: 'Restore' }).click();
-    await dialog().getByRole('alert').getByText('Docker does not respond on the server.').waitFor();
+    await dialog().getByRole('alert').getByText('Docker is not responding on the server.').waitFor();
   });
 
   it('must make copies of the container', async () => {
@@ -206,8 +206,8 @@ describe('the page of snapshots', () => {
     await row('two').waitFor({ state: 'detached' });
     await row('one').waitFor();
     await page.getByLabel('Filter by name').fill('nothing');
-    await says('No snapshot matches the filter');
-    await click('Clear the filter');
+    await says('No snapshots match the filter');
+    await click('Clear filter');
     await choose('snapshot one', 'Edit');
     expect(await look()).toEqual([]);
     await dialog().getByLabel('Name').fill('renamed');
@@ -231,7 +231,7 @@ describe('the page of snapshots', () => {
     await open();
     await click('New container: base');
     expect(await page.getByRole('radio', { name: 'base', exact: true }).isChecked()).toBe(true);
-    expect(await page.getByLabel('Disk, GB').inputValue()).toBe('3');
+    expect(await page.getByLabel('Disk (GB)').inputValue()).toBe('3');
     await page.getByText('Advanced').click();
     expect(await page.getByLabel('Role').locator('option:checked').innerText()).toContain('As in the snapshot');
     await says('Data and installed software of “large”, 10 MB');
@@ -267,10 +267,10 @@ describe('the page of snapshots', () => {
     await guest.api.running({ name: 'only' });
     const other = await browser.signedIn(guest);
     await other.getByRole('button', { name: 'More for only' }).click();
-    expect(await other.getByRole('menuitem', { name: 'Take a snapshot' }).count()).toBe(0);
+    expect(await other.getByRole('menuitem', { name: 'New snapshot' }).count()).toBe(0);
     await other.keyboard.press('Escape');
     await other.getByRole('link', { name: 'Snapshots' }).click();
-    await other.getByText('Your tier “guest” allows none.').waitFor();
+    await other.getByText('Your tier “guest” does not include snapshots.').waitFor();
     await other.context().close();
   });
 });

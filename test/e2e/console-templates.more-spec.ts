@@ -58,7 +58,7 @@ async function save(action: 'Create' | 'Replace'): Promise<void> {
 
 it('a template of an image must be created, shown, replaced with what it had, and deleted', async () => {
   await open();
-  await click('Create the first template');
+  await click('Create your first template');
   await dialog().getByLabel('Name').fill('tools');
   await dialog().getByLabel('Version').fill('1.4');
   await dialog().getByLabel('Description').fill('with tools');
@@ -93,7 +93,7 @@ it('a template of an image must be created, shown, replaced with what it had, an
   });
   await page.reload();
   await click('Replace tools');
-  await dialog().getByText('Containers that were created from it keep what they have.').waitFor();
+  await dialog().getByText('Containers created from it are not affected.').waitFor();
   expect(await dialog().getByLabel('Image reference').inputValue()).toBe(testImage());
   await dialog().getByLabel('Version').fill('1.5');
   expect(await browser.faultsOf(page)).toEqual([]);
@@ -117,7 +117,7 @@ it('a template of a snapshot must be made from the page of snapshots, and creati
   await admin.api.call('GET', `/api/snapshots/${snapshot}/wait`);
   await page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name: 'Snapshots', exact: true }).click();
   await click('More for snapshot base');
-  await page.getByRole('menuitem', { name: 'Make a template' }).click();
+  await page.getByRole('menuitem', { name: 'Create template' }).click();
   await dialog().getByText('Data and installed software, 10 MB. Its files are copied.').waitFor();
   await dialog().getByLabel('Name').fill('sandbox');
   await dialog().getByLabel('Version').fill('1');
@@ -134,9 +134,7 @@ it('a template of a snapshot must be made from the page of snapshots, and creati
   await admin.api.call('DELETE', `/api/snapshots/${snapshot}`);
   await page.reload();
   await click('Replace node-tools');
-  expect(await dialog().getByLabel('Created from').locator('option:checked').innerText()).toBe(
-    'The files that it has now',
-  );
+  expect(await dialog().getByLabel('Created from').locator('option:checked').innerText()).toBe('Current files');
   await dialog().getByLabel('Version').fill('2');
   await save('Replace');
   await row('node-tools').getByText('2', { exact: true }).waitFor();
@@ -147,8 +145,8 @@ it('a template of a snapshot must be made from the page of snapshots, and creati
   await page.getByText('version 2, with data in /home/user').waitFor();
   expect(await radio('As in the template').isChecked()).toBe(true);
   await radio('Custom').check();
-  expect(await page.getByLabel('Memory, GB').inputValue()).toBe('0.5');
-  expect(await page.getByLabel('Disk, GB').inputValue()).toBe('');
+  expect(await page.getByLabel('Memory (GB)').inputValue()).toBe('0.5');
+  expect(await page.getByLabel('Disk (GB)').inputValue()).toBe('');
   await page.getByText('Advanced').click();
   expect(await page.getByLabel('Role').locator('option:checked').innerText()).toContain('As in the template');
   expect(await page.getByLabel('Network').locator('option:checked').innerText()).toBe('As in the template');
@@ -173,14 +171,14 @@ it('a creation must override what a template says, and go back to an image with 
   });
   await page.goto('/new');
   await radio('Custom').check();
-  const usual = await page.getByLabel('Memory, GB').inputValue();
+  const usual = await page.getByLabel('Memory (GB)').inputValue();
   await radio('closed').check();
   await radio('Another image').check();
   await radio('Custom').check();
-  expect(await page.getByLabel('Memory, GB').inputValue()).toBe(usual);
+  expect(await page.getByLabel('Memory (GB)').inputValue()).toBe(usual);
   await radio('closed').check();
   await radio('Custom').check();
-  await page.getByLabel('Memory, GB').fill('0.75');
+  await page.getByLabel('Memory (GB)').fill('0.75');
   await page.getByText('Advanced').click();
   await page.getByLabel('Network').selectOption('Internet');
   await page.getByLabel('Name', { exact: true }).fill('open');

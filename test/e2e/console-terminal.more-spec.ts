@@ -104,7 +104,7 @@ describe('a terminal on a page', () => {
     await says('LINE-e2');
     await page.keyboard.press('Control+Shift+F');
     const search = page.getByRole('search');
-    const field = search.getByLabel('Search in the output');
+    const field = search.getByLabel('Search the output');
     const status = search.getByRole('status');
     await field.fill('line-29');
     // Lines 29 and 290 to 299; the newest first.
@@ -165,7 +165,7 @@ describe('a terminal on a page', () => {
     await type('clear; echo "copy-$((40+2))"');
     await says('copy-42');
     await page.keyboard.press('Control+Shift+F');
-    await page.getByRole('search').getByLabel('Search in the output').fill('copy-42');
+    await page.getByRole('search').getByLabel('Search the output').fill('copy-42');
     await page.getByRole('search').getByText('1 of 1').waitFor();
     await page.keyboard.press('Escape');
     await page.keyboard.press('Control+Shift+C');
@@ -295,7 +295,7 @@ describe('a terminal on a page', () => {
     const { body } = await user.api.call('GET', '/api/tokens');
     const [own] = (body['tokens'] as { id: string; name: string }[]).filter(({ name }) => name !== 'test');
     expect((await user.api.call('DELETE', `/api/tokens/${String(own?.id)}`)).status).toBe(200);
-    await page.getByText('Your session has ended: its token was revoked or has expired.').waitFor();
+    await page.getByText('Your session has ended. Its token was revoked or has expired.').waitFor();
     const code = await user.api.call('POST', '/api/auth/codes');
     await page.goto(`/#code=${String(code.body['code'])}`);
     await page.getByRole('heading', { name: 'Containers', exact: true }).waitFor();

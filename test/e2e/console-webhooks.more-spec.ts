@@ -70,7 +70,7 @@ describe('the page of webhooks', () => {
 
   it.each([
     ['Webhooks', 'of the user'],
-    ['Webhooks for all', "for everybody's events"],
+    ['Global webhooks', "for everybody's events"],
   ])('%s: must make, test, pause, activate and delete those %s, and show a secret once', async (name) => {
     await open(name);
     await says('No webhooks');
@@ -85,12 +85,12 @@ describe('the page of webhooks', () => {
     expect(isSignedWith(tested, secret)).toBe(true);
     receiver.answer = () => 500;
     await click(`Test ${host()}`);
-    await says('The test was not accepted: answered with 500.');
+    await says('The test was not accepted: responded with 500.');
     await choose('Pause');
     await row('the status page').getByText('Paused').waitFor();
     await choose('Activate');
     await row('the status page').getByText('Active').waitFor();
-    await choose('Replace the secret');
+    await choose('Replace secret');
     await click('Replace');
     expect(await dialog().locator('code').textContent()).not.toBe(secret);
     await click('Done');

@@ -158,7 +158,7 @@ describe('the console', () => {
       new MutationObserver(() => window.seen(document.body.innerText)).observe(document.body, { childList: true, subtree: true }))`);
     await second.goto('/usage');
     await second.getByRole('heading', { name: 'Usage' }).waitFor();
-    expect(seen.filter((text) => text.includes('Enter as guest'))).toEqual([]);
+    expect(seen.filter((text) => text.includes('Continue as guest'))).toEqual([]);
     await context.close();
   });
 
@@ -201,10 +201,10 @@ describe('the console', () => {
     await page.getByRole('button', { name: 'Sign in' }).click();
     await page.getByText('This token is unknown, revoked or expired.').waitFor();
     await page.getByLabel('guest').fill('x');
-    await page.getByRole('button', { name: 'Enter as guest' }).click();
+    await page.getByRole('button', { name: 'Continue as guest' }).click();
     await page.getByText('must be 2 to 30').waitFor();
     await page.getByLabel('guest').fill('grace');
-    await page.getByRole('button', { name: 'Enter as guest' }).click();
+    await page.getByRole('button', { name: 'Continue as guest' }).click();
     await page.getByText('You are a guest until').waitFor();
     await page.getByRole('button', { name: 'Sign out' }).click();
     const user = await berth.user();
@@ -256,7 +256,7 @@ describe('the console', () => {
     const { user, page, context } = await somebody('free');
     await page.getByRole('link', { name: 'Create your first container' }).click();
     await page.getByRole('radio', { name: 'Custom', exact: true }).check();
-    await page.getByLabel('Memory, GB').fill('999');
+    await page.getByLabel('Memory (GB)').fill('999');
     await page.getByRole('button', { name: 'Create', exact: true }).click();
     await page.getByRole('alert').getByText('Memory: Your tier allows 256 MB to 2 GB.').waitFor();
     await page.getByRole('link', { name: 'Cancel' }).click();
@@ -288,7 +288,7 @@ describe('the console', () => {
     await page.getByRole('link', { name: 'New container' }).click();
     await page.getByText('Advanced').click();
     await page.getByRole('radio', { name: 'Custom', exact: true }).check();
-    await page.getByLabel('Memory, GB').fill('much');
+    await page.getByLabel('Memory (GB)').fill('much');
     await page.getByRole('button', { name: 'Create', exact: true }).click();
     await page.getByRole('alert').waitFor();
     await look('a creation with faults');
@@ -300,7 +300,7 @@ describe('the console', () => {
     await look('the settings');
     await page.keyboard.press('Escape');
     await page.getByRole('button', { name: 'Sign out' }).click();
-    await page.getByRole('button', { name: 'Enter as guest' }).waitFor();
+    await page.getByRole('button', { name: 'Continue as guest' }).waitFor();
     await look('the sign-in');
     await context.close();
   });
@@ -390,7 +390,7 @@ describe('the console', () => {
     await row(page, 'unlucky').getByText('Stopped').waitFor();
     engine.failOn('containers.start', { times: 10 });
     await row(page, 'unlucky').getByRole('button', { name: 'Start unlucky' }).click();
-    await page.getByRole('status').getByText('Docker does not respond on the server.').waitFor();
+    await page.getByRole('status').getByText('Docker is not responding on the server.').waitFor();
     engine.forget();
     await context.close();
   });
@@ -511,18 +511,18 @@ describe('the console of other servers', () => {
     await node('node1').getByText('the node has 1 GB, overcommit 1,000').waitFor();
     await choose('node2', 'Drain');
     await page.getByRole('dialog').getByRole('button', { name: 'Drain' }).click();
-    await node('node2').getByText('Gets no containers').waitFor();
+    await node('node2').getByText('Receives no containers').waitFor();
     expect(cluster.named('node2').facts.availability).toBe('drain');
     await choose('node2', 'Activate');
     await node('node2').getByText('Active').waitFor();
     // What others do is followed, before the list is read again by itself.
     const FOLLOWED = { timeout: 15_000 };
     await owner.api.call('POST', '/api/admin/nodes/node1/drain');
-    await node('node1').getByText('Gets no containers').waitFor(FOLLOWED);
+    await node('node1').getByText('Receives no containers').waitFor(FOLLOWED);
     cluster.named('node3').cut();
     clock.aheadMs = 60_000;
     await server.app.get(NodeWatch).look();
-    await node('node3').getByText('Does not respond').waitFor(FOLLOWED);
+    await node('node3').getByText('Not responding').waitFor(FOLLOWED);
     expect(await window.faultsOf(page)).toEqual([]);
     await choose('node3', 'Remove for good');
     await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
@@ -540,7 +540,7 @@ describe('the console of other servers', () => {
     await page.getByRole('link', { name: 'Machine' }).click();
     const table = page.getByRole('region', { name: 'Warm slots' });
     await table.getByRole('row').filter({ hasText: testImage() }).getByText('256 MB').waitFor();
-    await table.getByText('Creations that took one: 1; that did not: 0.').waitFor();
+    await table.getByText('Creations from a slot: 1; without one: 0.').waitFor();
     // One that is still being made is not removed.
     await eventually(async () => {
       const { body } = await owner.api.call('GET', '/api/admin/warm');
@@ -566,7 +566,7 @@ describe('the console of other servers', () => {
     await banner.waitFor();
     expect(await window.faultsOf(page)).toEqual([]);
     await page.getByRole('button', { name: 'Sign out' }).click();
-    await page.getByRole('button', { name: 'Enter as guest' }).waitFor();
+    await page.getByRole('button', { name: 'Continue as guest' }).waitFor();
     await banner.waitFor();
     expect(await window.faultsOf(page)).toEqual([]);
   });

@@ -159,14 +159,14 @@ describe('the form of a creation', () => {
       cpu_shares: 'Your tier allows 0.25 CPU to 2 CPU.',
       disk_mb: expect.stringContaining('Enter an amount'),
       network: expect.stringContaining('“example.org” is not'),
-      auto_stop_seconds: 'Must be 2 h or less.',
-      auto_delete_seconds: 'Must be 1 min or more.',
+      auto_stop_seconds: 'Must be at most 2 h.',
+      auto_delete_seconds: 'Must be at least 1 min.',
       start: 'A quotation mark is not closed.',
       ready_port: 'Enter a port: 1 to 65535.',
       [`env.${String(pair.id)}`]: expect.stringContaining('Use letters'),
     });
     expect(faultsOfForm({ ...fresh, name: 'mine' }, { ...context, taken: new Set(['mine']) })).toEqual({
-      name: 'You have a container of this name already.',
+      name: 'You already have a container with this name.',
     });
   });
 
@@ -207,7 +207,7 @@ describe('a link to the form', () => {
     ['image=gone', { source: 'There is no image “gone”.' }],
     ['image=tools', {}],
     ['template=ubuntu', { source: 'There is no template “ubuntu”.' }],
-    ['snapshot=S2', { source: 'You have no such snapshot that is ready.' }],
+    ['snapshot=S2', { source: 'This snapshot does not exist or is not ready.' }],
     ['image=ubuntu&snapshot=S1', { source: 'The link has image and snapshot. Choose one of them.' }],
     ['custom_image=', { custom_image: expect.stringContaining('Enter') }],
     [
@@ -218,7 +218,7 @@ describe('a link to the form', () => {
         disk_mb: expect.stringContaining('between 0 and 1 MB'),
       },
     ],
-    ['network=lan', { network: expect.stringContaining('“lan” is not possible') }],
+    ['network=lan', { network: expect.stringContaining('“lan” is not valid') }],
     ['auto_start=yes', { auto_start: expect.stringContaining('true, false') }],
     ['idle_after=30', { auto_stop_seconds: expect.stringContaining('Add a unit') }],
     ['role=gone', { role: expect.stringContaining('gone') }],

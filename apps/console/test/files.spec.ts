@@ -131,7 +131,7 @@ describe('an upload', () => {
   it('is refused before anything is sent if it is larger than the server takes, with the limit', () => {
     const limits = { file: 10 * 2 ** 30, archive: 2 ** 30, disk: 20 * 2 ** 30 };
     expect(sizeFault({ kind: 'file' }, limits.file, limits)).toBeNull();
-    expect(sizeFault({ kind: 'file' }, limits.file + 1, limits)).toBe('A file can have at most 10 GB here.');
+    expect(sizeFault({ kind: 'file' }, limits.file + 1, limits)).toBe('Files can be at most 10 GB here.');
     expect(sizeFault({ kind: 'archive' }, limits.archive, limits)).toBeNull();
     expect(sizeFault({ kind: 'archive' }, limits.file, limits)).toContain('At most 1 GB');
     const small = { ...limits, disk: 2 ** 29 };

@@ -107,7 +107,7 @@ describe('an archive of files as a browser has them', () => {
 
   it('must not be taken from an archive that is not complete', async () => {
     const archive = tarOf([{ path: 'a', content: text('x'.repeat(600)) }]);
-    await expect(entriesBelow('f', archive.slice(0, 700))).rejects.toThrow('The archive is not complete.');
+    await expect(entriesBelow('f', archive.slice(0, 700))).rejects.toThrow('The archive is incomplete.');
   });
 
   it('must keep permissions as ls shows them', () => {

@@ -198,6 +198,7 @@ function addAgents(agents: Command): void {
       sayList(all, {
         isJson,
         head: ['ID', 'NAME', 'STATUS', 'OS', 'TAGS', 'SEEN'],
+        ifEmpty: 'No agents yet. Create one: berth agents create workshop',
         row: (each) => [each.id, each.name, each.status, each.os, each.tags.join(','), each.last_seen_at],
       });
     });

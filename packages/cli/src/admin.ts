@@ -104,7 +104,7 @@ async function capacity({ berth, isJson, signal }: Session): Promise<void> {
     ],
   );
   const { containers: unused, cpu_shares: each } = found.idle;
-  const cost = each === null ? '' : `; an idle sandbox uses ${(each / 10).toFixed(1)} % of a core`;
+  const cost = each === null ? '' : `; an idle sandbox uses ${(each / 10).toFixed(1)}% of a core`;
   note(`${String(unused)} idle (not used for 10 minutes)${cost}`);
 }
 
@@ -125,7 +125,7 @@ async function warm({ berth, isJson, signal }: Session): Promise<void> {
     slot.making,
     slot.releasing,
   ]);
-  sayTable(['KEY', 'IMAGE', 'MEMORY', 'CPUS', 'DISK', 'WANTED', 'READY', 'MAKING', 'RELEASING'], rows);
+  sayTable(['KEY', 'IMAGE', 'MEMORY', 'CPUS', 'DISK', 'WANTED', 'READY', 'STARTING', 'RELEASING'], rows);
   const misses = pool.misses.map(({ reason, count }) => `${reason} ${String(count)}`).join(', ');
   note(
     `${pool.mode}; used by ${String(pool.hits)} ${pool.hits === 1 ? 'creation' : 'creations'}${misses === '' ? '' : `; not used: ${misses}`}`,

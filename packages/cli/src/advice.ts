@@ -35,7 +35,7 @@ const ADVICE: Readonly<Partial<Record<BerthErrorCode, Advice>>> = {
   user_suspended: ASK_OPERATOR,
   not_authorized: says('It belongs to another user. `berth whoami` shows who you are.'),
   insufficient_permissions: says("The token lacks a scope. `berth whoami` shows the token's scopes."),
-  exec_not_allowed: says('Your tier does not allow access to the inside of containers.'),
+  exec_not_allowed: says('Your tier does not include terminal and file access.'),
   container_limit_reached: (error) => `${used(error)}. Delete one with \`berth rm\`; stopping one is not enough.`,
   guest_limit_reached: says('Try again when a guest session has ended.'),
   process_limit_reached: (_, doing) => `End one: \`berth top ${it(doing)}\` lists them.`,

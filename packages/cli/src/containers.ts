@@ -18,6 +18,7 @@ import {
   period,
   seconds,
   several,
+  startOption,
 } from './values.ts';
 
 type Pairs = Readonly<Record<string, string>>;
@@ -122,7 +123,7 @@ export function addContainerCommands(program: Command): void {
   withSettings(program.command('create [image]').description('Create a container and wait until it is running'))
     .option('--snapshot <snapshot>', 'Create it from a snapshot instead of an image')
     .option('--role <role>', 'Role: software to install')
-    .option('--start <command>', 'Shell command to run after each start')
+    .addOption(startOption())
     .option('--no-wait', 'Do not wait until it is running')
     .action(async (image: string | undefined, options: CreateOptions, command: Command) =>
       create(await openSession(command), image, options),
@@ -220,6 +221,9 @@ async function list({ berth, isJson, signal }: Session, options: ListOptions): P
     sayTable(
       head,
       found.map((each) => rowOf(each, limits)),
+      listed.length === 0 && !label && !status
+        ? 'No containers yet. Create one: berth create --name dev'
+        : 'No matching containers. `berth ls` lists all.',
     );
   }
 }
@@ -272,7 +276,7 @@ async function show({ berth, isJson, signal }: Session, id: string): Promise<voi
 
 interface CreateOptions extends Settings {
   readonly role?: string;
-  readonly start?: string;
+  readonly start?: string[];
   readonly snapshot?: string;
   readonly wait: boolean;
 }
@@ -288,7 +292,7 @@ async function create(session: Session, image: string | undefined, options: Crea
       : { snapshot: await findSnapshotId(session, options.snapshot) };
   const body: api.CreateContainerDto = { ...origin, ...settingsOf(options) };
   if (options.role !== undefined) body.role = options.role;
-  if (options.start !== undefined) body.start = { command: ['sh', '-c', options.start] };
+  if (options.start !== undefined) body.start = { command: options.start };
   const created = await berth.containers.create(body, { signal });
   if (!options.wait) {
     if (isJson) sayJson(created);

@@ -192,7 +192,7 @@ class Meter {
   }
 }
 
-/** Such as `1.5 MiB of 10.0 MiB`, `512.0 KiB/s`, `17s left`. */
+/** Such as `1.5 MB of 10.0 MB`, `512.0 KB/s`, `17s left`. */
 function progressOf({ count, total, ms }: { count: number; total: number | null; ms: number }): string[] {
   const amount = total === null ? bytes(count) : `${bytes(count)} of ${bytes(total)}`;
   if (ms < ESTIMATED_AFTER_MS) return [amount];

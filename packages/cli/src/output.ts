@@ -1,3 +1,5 @@
+import { styleText } from 'node:util';
+
 /** How output is written. */
 export interface Output {
   /** Writes one JSON value and nothing else, for scripts. */
@@ -38,42 +40,81 @@ export function note(...lines: readonly string[]): void {
 
 export type Row = readonly (string | number | null | undefined)[];
 
+interface TableForm {
+  /** Longer lines are cut. */
+  readonly width?: number | undefined;
+  readonly isColoured?: boolean;
+}
+
 /** @returns the table's text; columns are as wide as their widest cell */
-export function table(head: readonly string[], rows: readonly Row[]): string {
+export function table(head: readonly string[], rows: readonly Row[], form: TableForm = {}): string {
+  const { width = Infinity, isColoured = false } = form;
   const cells = [head, ...rows].map((row) => row.map((cell) => printable(String(cell ?? '-'))));
   const widths = head.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
-  const lines = cells.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
-  );
+  const status = head.findIndex((name) => name === 'STATUS' || name === 'STATE');
+  const before = widths.slice(0, Math.max(status, 0)).reduce((sum, each) => sum + each + 2, 0);
+  const lines = cells.map((row, index) => {
+    const padded = row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ');
+    const line = cut(padded.trimEnd(), width);
+    if (!isColoured) return line;
+    if (index === 0) return styleText('bold', line, { validateStream: false });
+    const word = line.slice(before, before + (row[status]?.length ?? 0));
+    return `${line.slice(0, before)}${colouredStatus(word)}${line.slice(before + word.length)}`;
+  });
   return `${lines.join('\n')}\n`;
+}
+
+function cut(line: string, width: number): string {
+  // Characters beyond U+FFFF are not split.
+  const characters = Array.from(line);
+  return characters.length <= width ? line : `${characters.slice(0, width - 1).join('')}…`;
+}
+
+type Colour = 'green' | 'yellow' | 'red' | 'dim';
+/** By the first word of a status. */
+const COLOURS = new Map<string, Colour>([
+  ...['running', 'ready', 'active', 'online'].map((word) => [word, 'green'] as const),
+  ...['creating', 'paused', 'pending', 'drain', 'drained'].map((word) => [word, 'yellow'] as const),
+  ...['error', 'failed', 'failing', 'disabled', 'unreachable'].map((word) => [word, 'red'] as const),
+  ...['stopped', 'deleted', 'offline'].map((word) => [word, 'dim'] as const),
+]);
+
+function colouredStatus(status: string): string {
+  const colour = COLOURS.get(/^[a-z]+/.exec(status)?.[0] ?? '');
+  return colour === undefined ? status : styleText(colour, status, { validateStream: false });
+}
+
+/** Whether colours may be written: at a terminal without `NO_COLOR` (https://no-color.org), or with `FORCE_COLOR`. */
+function hasColours(stream: NodeJS.WriteStream): boolean {
+  const { NO_COLOR: none = '', FORCE_COLOR: forced } = process.env;
+  if (forced !== undefined) return forced !== '0' && forced !== 'false';
+  return none === '' && stream.isTTY && stream.hasColors();
 }
 
 /** Writes a table whose last column is of any length. At a terminal, lines are cut to its width. */
 export function sayCutTable(head: readonly string[], rows: readonly Row[]): void {
   const { isTTY, columns } = process.stdout;
-  const text = table(head, rows);
-  const cut = (line: string): string => {
-    // Characters beyond U+FFFF are not split.
-    const characters = Array.from(line);
-    return characters.length <= columns ? line : `${characters.slice(0, columns - 1).join('')}…`;
-  };
-  process.stdout.write(isTTY && columns > 0 ? text.split('\n').map(cut).join('\n') : text);
+  const width = isTTY && columns > 0 ? columns : undefined;
+  process.stdout.write(table(head, rows, { width, isColoured: hasColours(process.stdout) }));
 }
 
-export function sayTable(head: readonly string[], rows: readonly Row[]): void {
-  process.stdout.write(table(head, rows));
+/** Writes a table; at a terminal, instead of an empty one, the advice `ifEmpty`. */
+export function sayTable(head: readonly string[], rows: readonly Row[], ifEmpty?: string): void {
+  if (rows.length === 0 && ifEmpty !== undefined && process.stdout.isTTY) note(ifEmpty);
+  else process.stdout.write(table(head, rows, { isColoured: hasColours(process.stdout) }));
+}
+
+interface List<T> extends Output {
+  readonly head: readonly string[];
+  readonly row: (each: T) => Row;
+  /** What to do next where there is nothing to list. */
+  readonly ifEmpty?: string;
 }
 
 /** Writes a list: as JSON, or as a table with a row for each element. */
-export function sayList<T>(
-  list: readonly T[],
-  { isJson, head, row }: Output & { readonly head: readonly string[]; readonly row: (each: T) => Row },
-): void {
+export function sayList<T>(list: readonly T[], { isJson, head, row, ifEmpty }: List<T>): void {
   if (isJson) sayJson(list);
-  else sayTable(head, list.map(row));
+  else sayTable(head, list.map(row), ifEmpty);
 }
 
 /**
@@ -111,15 +152,10 @@ export function saySections(sections: readonly Section[]): void {
     .filter(({ facts }) => facts.length > 0)
     .map(({ title, facts }) => {
       const lines = facts.map(([name = '', value = '']) => `  ${name.padEnd(width)}  ${printable(value)}\n`);
-      return `${emphasised(title)}\n${lines.join('')}`;
+      const head = hasColours(process.stdout) ? styleText('bold', title, { validateStream: false }) : title;
+      return `${head}\n${lines.join('')}`;
     });
   process.stdout.write(blocks.join('\n'));
-}
-
-/** Bold at a terminal that may have colours (https://no-color.org). */
-function emphasised(text: string): string {
-  const isBold = process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '';
-  return isBold ? `\u001b[1m${text}\u001b[0m` : text;
 }
 
 /** Text at the end of the terminal's output that is replaced, such as a table of current values. */
@@ -182,15 +218,15 @@ export function duration(seconds: number): string {
   return `${String(Math.max(0, Math.floor(seconds)))}s`;
 }
 
-/** @returns a number of bytes such as `1.5 MiB` */
+/** @returns a number of bytes such as `1.5 MB`, of 1024 KB each, as in the console */
 export function bytes(count: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const units = ['B', 'KB', 'MB', 'GB', 'TB'];
   const power = count < 1 ? 0 : Math.min(Math.floor(Math.log2(count) / 10), units.length - 1);
   const amount = count / 1_024 ** power;
   return `${power === 0 ? String(amount) : amount.toFixed(1)} ${units[power] ?? ''}`;
 }
 
-/** @returns an amount in MiB such as `512 MiB`, `1.5 GiB` or `10 GiB` */
+/** @returns an amount in MiB such as `512 MB`, `1.5 GB` or `10 GB` */
 export function mebibytesText(amount: number): string {
   return bytes(amount * 2 ** 20).replace('.0 ', ' ');
 }

@@ -80,6 +80,7 @@ async function list(session: Session, name: string): Promise<void> {
   sayList(ports, {
     isJson,
     head: ['PORT', 'LISTENS ON', 'ACCESS', 'URL'],
+    ifEmpty: 'No program listens on a port. Start a server in the container first.',
     row: (each) => [each.port, each.addresses.join(','), each.access, each.url],
   });
 }
@@ -132,6 +133,7 @@ async function links(session: Session, name: string, number: number): Promise<vo
   sayList(found, {
     isJson,
     head: ['ID', 'NAME', 'USE', 'EXPIRES', 'AGE'],
+    ifEmpty: 'No links yet. Create one: berth port link',
     row: (each) => [each.id.slice(0, 8), each.name, usesOf(each), each.expires_at, age(each.created_at)],
   });
 }

@@ -149,6 +149,7 @@ async function list(session: Session, { container }: { readonly container?: stri
   sayList(found, {
     isJson,
     head: ['ID', 'NAME', 'STATUS', 'CONTAINER', 'IMAGE', 'CONTAINS', 'SIZE', 'AGE'],
+    ifEmpty: 'No snapshots yet. Create one: berth snapshot create NAME',
     row: (each) => [
       each.id.slice(0, 8),
       each.name,

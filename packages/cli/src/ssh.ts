@@ -48,6 +48,7 @@ function addKeys(keys: Command): void {
       sayList(all, {
         isJson,
         head: ['ID', 'NAME', 'TYPE', 'FINGERPRINT', 'EXPIRES', 'USED'],
+        ifEmpty: 'No SSH keys yet. Add one: berth ssh-keys add',
         row: (key) => [
           key.id,
           key.name,

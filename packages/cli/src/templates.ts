@@ -5,7 +5,7 @@ import { CliError, USAGE } from './exit.ts';
 import { age, note, sayJson, sayList } from './output.ts';
 import { confirm } from './prompt.ts';
 import { findSnapshotId, openSession, type Session } from './session.ts';
-import { cpuShares, mebibytes, networkOption, several } from './values.ts';
+import { cpuShares, mebibytes, networkOption, several, startOption } from './values.ts';
 
 interface PutOptions {
   readonly image?: string;
@@ -15,7 +15,7 @@ interface PutOptions {
   readonly memory?: number;
   readonly cpus?: number;
   readonly disk?: number;
-  readonly start?: string;
+  readonly start?: string[];
   readonly role?: string;
   readonly network?: api.NetworkPolicy;
   readonly tier?: readonly string[];
@@ -37,7 +37,7 @@ export function addTemplateCommands(templates: Command): void {
     .option('--memory <size>', 'Default memory, such as 512m or 2g', mebibytes)
     .option('--cpus <number>', 'Default CPUs, such as 0.5', cpuShares)
     .option('--disk <size>', 'Default disk, such as 10g', mebibytes)
-    .option('--start <command>', 'Shell command to run after each start')
+    .addOption(startOption())
     .option('--role <role>', 'Role: software to install')
     .addOption(networkOption())
     .option('--tier <tier>', 'Tier that may use it (default: all; repeatable)', several)
@@ -66,6 +66,7 @@ async function list({ berth, isJson, signal }: Session): Promise<void> {
   sayList(all, {
     isJson,
     head: ['NAME', 'VERSION', 'IMAGE', 'SNAPSHOT', 'DATA', 'ROLE', 'TIERS', 'AGE'],
+    ifEmpty: 'No templates yet. Create one: berth admin templates put',
     row: (each) => [
       each.name,
       each.version,
@@ -97,7 +98,7 @@ async function put(
     memory_mb: options.memory,
     cpu_shares: options.cpus,
     disk_mb: options.disk,
-    start: start === undefined ? undefined : { command: ['sh', '-c', start] },
+    start: start === undefined ? undefined : { command: start },
     role: options.role,
     network: options.network,
     tiers: tier && [...tier],

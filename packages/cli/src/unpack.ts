@@ -29,7 +29,7 @@ export async function unpack(archive: Readable, directory: string): Promise<void
     transform: (chunk: Buffer, _encoding, done) => {
       room -= chunk.length;
       done(
-        room < 0 ? new CliError('the archive has a header of more than 1 MiB. Copy single files instead') : null,
+        room < 0 ? new CliError('the archive has a header of more than 1 MB. Copy single files instead') : null,
         chunk,
       );
     },

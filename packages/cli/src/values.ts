@@ -1,4 +1,4 @@
-import type { NetworkPolicy } from '@berth/client';
+import { needsShell, type NetworkPolicy, splitCommand } from '@berth/client';
 import { InvalidArgumentError, Option } from 'commander';
 
 /** Parsers of option values. They throw InvalidArgumentError, which commander prints. */
@@ -92,6 +92,16 @@ export function labelFilter(text: string): string {
 export function showNetwork(policy: NetworkPolicy): string {
   return typeof policy === 'string' ? policy : policy.allow.join(',');
 }
+
+/** The start command of a container or a template. */
+export const startOption = (): Option =>
+  new Option('--start <command>', 'Command to run after each start, without a shell').argParser((text: string) => {
+    if (needsShell(text)) throw new InvalidArgumentError(`It runs without a shell. Use --start "sh -c '…'".`);
+    const words = splitCommand(text);
+    if (words === null) throw new InvalidArgumentError('A quotation mark is not closed.');
+    if (words.length === 0) throw new InvalidArgumentError('Enter a command.');
+    return words;
+  });
 
 type Pairs = Readonly<Record<string, string>>;
 

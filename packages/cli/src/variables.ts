@@ -60,6 +60,7 @@ async function list(session: Session, name: string, { isRevealed }: { readonly i
     sayTable(
       ['NAME', 'VALUE'],
       rows.map((each) => [each.name, each.value ?? MASK]),
+      'No environment variables. Set one: berth env set NAME KEY=value',
     );
 }
 

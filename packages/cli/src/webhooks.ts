@@ -136,6 +136,7 @@ async function list(session: Session, options: ScopeOptions): Promise<void> {
   sayList(found, {
     isJson: session.isJson,
     head: ['ID', 'URL', 'EVENTS', 'STATUS', 'WAITING', 'FAILING', 'AGE'],
+    ifEmpty: 'No webhooks yet. Create one: berth webhooks create URL',
     row: (each) => [
       each.id.slice(0, 8),
       each.url,
@@ -161,6 +162,7 @@ async function deliveries(
   sayList(items, {
     isJson: session.isJson,
     head: ['ID', 'TYPE', 'SUBJECT', 'STATUS', 'ATTEMPTS', 'ANSWER', 'AGE'],
+    ifEmpty: 'No deliveries. Send a test event: berth webhooks test',
     row: (each) => [
       each.id,
       each.type,

@@ -344,9 +344,9 @@ berth: stop other: not authorized on ${host()}. It belongs to another user. \`be
         'Container',
         'Status: running',
         'Labels: team=core, gpu',
-        'Memory: 512 MiB',
+        'Memory: 512 MB',
         'CPUs: 0.5',
-        'Disk: 10 GiB',
+        'Disk: 10 GB',
         'Access: only 203.0.113.7/32:443, 198.51.100.7/32:53/udp',
         'When idle: stops after 8h without use',
         'When stopped: is deleted after 7d',
@@ -364,7 +364,7 @@ berth: stop other: not authorized on ${host()}. It belongs to another user. \`be
     expect(stdout).toMatch(/Name +ada\n/);
     expect(stdout).toContain(server.url);
     expect(stdout).toMatch(/Containers +1 of 5\n/);
-    expect(stdout).toMatch(/Memory +256 MiB to 2 GiB\n/);
+    expect(stdout).toMatch(/Memory +256 MB to 2 GB\n/);
     expect(stdout).not.toMatch(/null|undefined/);
     expect(JSON.parse((await berth('whoami', '--json')).stdout)).toEqual({ server: server.url, context: null, ...ME });
     const image = { name: 'sandbox', reference: 'berth/sandbox:1', description: 'Debian', pull: 'never' };
@@ -509,7 +509,7 @@ berth: stop other: not authorized on ${host()}. It belongs to another user. \`be
     server.on(`GET /api/containers/${ID}/stats`, STATS);
     for (const args of [[], ['dev'], ['dev', '--no-stream']]) {
       expect((await berth('stats', ...args)).stdout).toMatch(
-        /^NAME +CPU +MEMORY +LIMIT .*\ndev +12\.5% +64\.0 MiB +512\.0 MiB +12\.5% +1\.0 KiB +2\.0 KiB +-\n$/,
+        /^NAME +CPU +MEMORY +LIMIT .*\ndev +12\.5% +64\.0 MB +512\.0 MB +12\.5% +1\.0 KB +2\.0 KB +-\n$/,
       );
     }
     expect(JSON.parse((await berth('stats', 'dev', '--json')).stdout)).toEqual(STATS);

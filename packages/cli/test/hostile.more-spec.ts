@@ -312,7 +312,7 @@ describe('berth, with a server that wants to harm', () => {
     });
 
     it.each([
-      ['a header that would fill the memory', { comment: 'c'.repeat(8 * 2 ** 20) }, 'a header of more than 1 MiB'],
+      ['a header that would fill the memory', { comment: 'c'.repeat(8 * 2 ** 20) }, 'a header of more than 1 MB'],
       ['a negative size', { size: '-5' }, 'an impossible size'],
       ['a size that is no number', { size: 'many' }, 'an impossible size'],
     ] as const)('is refused with %s', async (_what, pax, reason) => {

@@ -112,7 +112,7 @@ describe('berth, inside a container', () => {
   it('must show what a process wrote, and what the container uses', async () => {
     expect(await line.berth('logs', 'dev')).toEqual({ code: 0, stdout: 'begun\n', stderr: '' });
     expect((await line.berth('stats', 'dev')).stdout).toMatch(
-      /^NAME +CPU +MEMORY .*\ndev +[\d.]+% +[\d.]+ MiB +256\.0 MiB/,
+      /^NAME +CPU +MEMORY .*\ndev +[\d.]+% +[\d.]+ MB +256\.0 MB/,
     );
   });
 });

@@ -76,7 +76,7 @@ describe('berth stats of several containers', () => {
     await eventually(() => expect(streams.map(({ ids }) => ids.length)).toEqual([50, 1]));
     expect(streams.flatMap(({ ids }) => ids)).toEqual(all.map(({ db_id: id }) => id));
     for (const [at] of all.entries()) measure(at + 1, 12.5);
-    await eventually(() => expect(shown.match(/^c\d+ +12\.5% +64\.0 MiB/gm)).toHaveLength(51));
+    await eventually(() => expect(shown.match(/^c\d+ +12\.5% +64\.0 MB/gm)).toHaveLength(51));
     expect(server.requests.filter((path) => /containers\/.*stats/.test(path))).toEqual([]);
     following.kill('SIGINT');
     expect(await new Promise((resolve) => following.once('close', resolve))).toBe(130);

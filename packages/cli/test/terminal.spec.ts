@@ -42,12 +42,12 @@ describe('berth at a terminal', () => {
     }) satisfies Handler);
     const file = join(line.folder, 'big.bin');
     terminal = line.inTerminal('rows 24 cols 160', 'cp', 'dev:big.bin', file);
-    await terminal.shows(/\[#+\.+\] \d\d% \S+big\.bin {2}[\d.]+ MiB of 4\.0 MiB {2}[\d.]+ [KM]iB\/s {2}\ds left/);
+    await terminal.shows(/\[#+\.+\] \d\d% \S+big\.bin {2}[\d.]+ MB of 4\.0 MB {2}[\d.]+ [KM]B\/s {2}\ds left/);
     finish();
-    await terminal.shows(/\r.\[K\S+big\.bin: 4\.0 MiB\r\n[\s\S]*ended with 0/);
+    await terminal.shows(/\r.\[K\S+big\.bin: 4\.0 MB\r\n[\s\S]*ended with 0/);
     server.on(`GET /api/containers/${ID}/files`, ((_request, response) =>
       response.end(Buffer.alloc(4 * MIB))) satisfies Handler);
-    expect(await line.berth('cp', 'dev:big.bin', file)).toEqual({ code: 0, stdout: '', stderr: `${file}: 4.0 MiB\n` });
+    expect(await line.berth('cp', 'dev:big.bin', file)).toEqual({ code: 0, stdout: '', stderr: `${file}: 4.0 MB\n` });
   });
 
   it('must redraw the table of statistics, and leave it at Ctrl-C', async () => {

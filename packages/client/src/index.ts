@@ -5,6 +5,7 @@ export { Account, Agents, type AuditOptions, Tokens } from './account.ts';
 export { Admin } from './admin.ts';
 export { Berth, Sandbox } from './berth.ts';
 export { Code, type CodeMessage, type CodeOptions } from './code.ts';
+export { needsShell, splitCommand } from './command-words.ts';
 export {
   type CommandInput,
   type CommandMessage,

@@ -88,7 +88,7 @@ export const consolePages = (id: string): readonly (readonly [path: string, head
   ['/admin/images', 'Images'],
   ['/admin/machine', 'Machine'],
   ['/admin/nodes', 'Nodes'],
-  ['/admin/webhooks', 'Webhooks for everybody’s events'],
+  ['/admin/webhooks', 'Global webhooks'],
   ['/admin/audit', 'Audit'],
   ['/deleted', 'Deleted'],
   ['/events', 'Events'],

@@ -1,10 +1,12 @@
-import type {
-  IdleAction,
-  LimitsView,
-  NetworkPolicy,
-  Resources,
-  StartCommand,
-  StartCommandRequest,
+import {
+  type IdleAction,
+  type LimitsView,
+  needsShell,
+  type NetworkPolicy,
+  type Resources,
+  splitCommand,
+  type StartCommand,
+  type StartCommandRequest,
 } from '@berth/client';
 import { faultWords } from '../words/faults';
 import { type Faults, rangeInWords } from './faults';
@@ -160,7 +162,8 @@ function faultOfAllowed(entries: readonly string[]): string | null {
 function faultsOfStart({ command, ready_port }: Draft): Faults {
   if (command.trim() === '') return {};
   const faults: Record<string, string> = {};
-  if (hasOpenQuote(command)) faults['start'] = faultWords.start.openQuote;
+  if (splitCommand(command) === null) faults['start'] = faultWords.start.openQuote;
+  else if (needsShell(command)) faults['start'] = faultWords.start.needsShell;
   const port = ready_port.trim();
   const isPort = /^\d{1,5}$/.test(port) && Number(port) >= 1 && Number(port) <= 65_535;
   if (port !== '' && !isPort) faults['ready_port'] = faultWords.start.port;
@@ -183,7 +186,7 @@ export function readNetwork({ network, allow }: Pick<Draft, 'network' | 'allow'>
 }
 
 export function readStart({ command, restart, ready_port }: Draft): StartCommandRequest | null {
-  const words = readCommand(command);
+  const words = splitCommand(command) ?? [];
   if (words.length === 0) return null;
   const port = Number(ready_port);
   return { command: words, restart, ...(port > 0 && { ready: { port } }) };
@@ -210,21 +213,6 @@ export function readPairs(text: string): Record<string, string> {
     }),
   );
 }
-
-const WORDS = /(?:[^\s"']+|"(?:\\.|[^"\\])*"|'[^']*')+/g;
-
-/** Words as a shell would have them, and nothing else of a shell. */
-export function readCommand(text: string): string[] {
-  const words = text.match(WORDS) ?? [];
-  return words.map((word) =>
-    word.replace(/"((?:\\.|[^"\\])*)"|'([^']*)'/g, (_all, double?: string, single?: string) =>
-      double !== undefined ? double.replace(/\\(.)/g, '$1') : (single ?? ''),
-    ),
-  );
-}
-
-/** {@link readCommand} skips what is in no word: a quotation mark that is not closed. */
-const hasOpenQuote = (text: string): boolean => text.replace(WORDS, '').trim() !== '';
 
 export const writeCommand = (words: readonly string[]): string =>
   words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`)).join(' ');

@@ -1,8 +1,8 @@
-import { type BerthEvent, isBerthError, type ProcessView } from '@berth/client';
+import { type BerthEvent, isBerthError, type ProcessView, splitCommand } from '@berth/client';
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth, faultOf } from '../data/berth';
-import { readCommand, writeCommand } from '../data/container-draft';
+import { writeCommand } from '../data/container-draft';
 import { bytes } from '../words/format';
 import { type Container, events, now } from '../data/live';
 import { commonWords } from '../words/common';
@@ -421,7 +421,7 @@ function NewProcess({ container, onClose }: { readonly container: string; readon
   const [folder, setFolder] = useState('');
   const [fault, setFault] = useState<unknown>(null);
   const submit = async (): Promise<void> => {
-    const parts = readCommand(command);
+    const parts = splitCommand(command) ?? [];
     if (parts.length === 0) throw new Error(words.noCommand);
     const cwd = folder.trim() === '' ? {} : { cwd: folder.trim() };
     try {

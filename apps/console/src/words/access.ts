@@ -1,5 +1,5 @@
 /** Why a user may not see inside containers. */
 export const accessWords = {
-  notOnTier: 'Your tier does not allow access to the inside of containers',
-  notInScopes: 'Your token lacks the scope “exec”, which this needs',
+  notOnTier: 'Your tier does not include terminal and file access',
+  notInScopes: 'This needs the “exec” scope, which your token does not have',
 };

@@ -3,12 +3,12 @@ import { count, counted } from './format';
 /** The texts of the audit. */
 export const auditWords = {
   title: 'Audit',
-  about: 'Actions of all users, the newest first',
-  empty: 'No entry matches',
+  about: 'Actions by all users, newest first',
+  empty: 'No matching entries',
   filters: {
     action: 'Action',
     container: 'Container',
-    containerHint: 'Container: name or id',
+    containerHint: 'Container name or ID',
     outcome: 'Outcome',
     from: 'From',
     until: 'Until',
@@ -21,20 +21,20 @@ export const auditWords = {
     pending: 'In progress',
   },
   faults: {
-    action: 'An action is written as container.start; container alone finds all actions on containers.',
-    user: (name: string) => `No user has the name “${name}”. For a deleted user, enter the id.`,
-    container: (name: string) => `No container matches “${name}”. For a deleted one, enter the database id.`,
-    containers: (name: string) => `Several containers match “${name}”. Enter the database id.`,
+    action: 'Enter an action, e.g. container.start, or only container for all actions on containers.',
+    user: (name: string) => `There is no user “${name}”. For a deleted user, enter the ID.`,
+    container: (name: string) => `No container matches “${name}”. For a deleted one, enter the database ID.`,
+    containers: (name: string) => `Several containers match “${name}”. Enter the database ID.`,
   },
   export: {
     button: 'Export CSV',
-    hint: (most: number) => `The entries that the filters leave, at most ${count(most)}`,
+    hint: (most: number) => `Entries that match the filters, up to ${count(most)}`,
     progress: (done: number) => `Exporting… ${count(done)}`,
     done: (entries: number) => `${counted(entries, 'entry', 'entries')} exported.`,
     cut: (entries: number) =>
-      `The newest ${count(entries)} entries were exported, which is the most. Choose a time range for older ones.`,
+      `The newest ${count(entries)} entries were exported, the maximum. Choose a time range for older ones.`,
   },
-  caption: 'Audit entries, the newest first',
+  caption: 'Audit entries, newest first',
   columns: {
     action: 'Action',
     outcome: 'Outcome',
@@ -44,6 +44,6 @@ export const auditWords = {
   },
   cells: { user: 'user' },
   server: 'the server',
-  onlyUser: (name: string) => `Only actions of ${name}`,
+  onlyUser: (name: string) => `Only actions by ${name}`,
   onlyContainer: (id: string) => `Only actions on container ${id}`,
 };

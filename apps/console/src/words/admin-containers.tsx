@@ -17,7 +17,7 @@ interface Failure {
 /** The texts of all users' containers. */
 export const adminContainerWords = {
   title: 'All containers',
-  about: 'Of all users, the newest first',
+  about: 'Across all users, newest first',
   search: 'Search by name, user, image or node',
   filter: 'Filter by status',
   statuses: {
@@ -30,8 +30,8 @@ export const adminContainerWords = {
   },
   node: 'Node',
   allNodes: 'All nodes',
-  onlyUser: (name: string) => `Only of ${name}: show all`,
-  empty: 'No container matches',
+  onlyUser: (name: string) => `Only ${name}: show all`,
+  empty: 'No matching containers',
   caption: 'Containers',
   columns: {
     resources: 'Resources',
@@ -85,13 +85,13 @@ export const adminContainerWords = {
     action: 'Move',
     effect: (home: JSX.Element) => (
       <>
-        The data moves too. Programs that run are stopped while the data is copied, and the container is started again
-        on the other node. Only {home} and installed roles are there afterwards.
+        The data moves too. Running programs are stopped while it is copied, and the container starts again on the other
+        node. Only {home} and installed roles are kept.
       </>
     ),
     target: 'To',
     targetHint: 'Active nodes. A container stays in the node pool of its user’s tier.',
-    anyNode: 'The node with the most room',
+    anyNode: 'Node with the most room',
     node: ({ name, pool, containers }: { readonly name: string; readonly pool: string; readonly containers: number }) =>
       `${name} (pool ${pool}, ${counted(containers, 'container')})`,
     begun: (those: Those) => `${named(those)} ${those.only === null ? 'are' : 'is'} being moved.`,

@@ -1,18 +1,18 @@
 /** The texts of the catalogue of images. */
 export const imageWords = {
   title: 'Images',
-  about: 'Images that containers are created from',
-  empty: 'The catalogue is empty',
+  about: 'Images for new containers',
+  empty: 'No images yet',
   caption: 'Images of the catalogue',
   columns: { pulled: 'Pulled' },
   cells: { pulled: 'pulled' },
-  default: 'offered first',
+  default: 'default',
   /** When an image is pulled. */
   policies: {
     missing: 'when missing',
     daily: 'once a day',
-    always: 'at each creation of a container',
-    never: 'never: built on the machine',
+    always: 'on every creation',
+    never: 'never (built on the machine)',
   },
   available: 'Available',
   notBuilt: 'Not built',
@@ -21,7 +21,7 @@ export const imageWords = {
   pullNow: 'Pull now',
   pullOneNow: (name: string) => `Pull now: ${name}`,
   pulling: 'Pulling',
-  pullingPercent: (percent: number) => `Pulling, ${String(percent)} %`,
+  pullingPercent: (percent: number) => `Pulling, ${String(percent)}%`,
   pullOf: (name: string) => `Pull of ${name}`,
   results: {
     updated: (name: string) => `“${name}” has a new version. Existing containers keep theirs until they are recreated.`,

@@ -3,12 +3,12 @@ import { count, counted, tenths } from './format';
 /** The texts of the machine: its health and its capacity. */
 export const machineWords = {
   title: 'Machine',
-  compare: 'Compare with Docker',
+  compare: 'Reconcile with Docker',
   machine: 'machine',
   cluster: 'cluster',
   theMachine: 'the machine',
   theCluster: 'the cluster',
-  lastDay: 'The last day',
+  lastDay: 'Last 24 hours',
   memory: 'Memory',
   cpu: 'CPU',
   freeMemory: 'Free memory',
@@ -16,30 +16,29 @@ export const machineWords = {
   unknown: 'unknown',
   status: {
     ok: 'Healthy',
-    degraded: 'Has notices',
+    degraded: 'Needs attention',
     notReady: 'Not ready',
   },
   capacity: {
-    memoryReserve: (reserve: string) => `Nothing is started with less than ${reserve} free.`,
+    memoryReserve: (reserve: string) => `New starts are blocked below ${reserve} free.`,
     diskReserve: (reserve: string) =>
-      `Nothing is created or started with less than ${reserve} free. ` +
-      'Disk sizes of containers are limits: they are not reserved.',
-    reservedIs: 'The limits of all running containers together are reserved.',
-    isUnknown: 'Unknown: Docker does not run on the server’s own machine.',
+      `New containers and starts are blocked below ${reserve} free. ` + 'Disk sizes are limits, not reservations.',
+    reservedIs: 'Reserved is the sum of the limits of all running containers.',
+    isUnknown: 'Unknown: Docker runs on another machine.',
     reserved: (resource: string) => `${resource}, reserved`,
     used: (resource: string) => `${resource}, used`,
   },
   idle: {
     title: 'Idle sandboxes',
     /** What follows the number. */
-    unused: 'not used for 10 minutes',
-    cost: (shares: number) => `An idle sandbox uses ${tenths(shares / 10)} % of a core.`,
-    notMeasured: 'What an idle sandbox uses was not measured.',
+    unused: 'idle for 10 minutes',
+    cost: (shares: number) => `An idle sandbox uses ${tenths(shares / 10)}% of a core.`,
+    notMeasured: 'The cost of an idle sandbox was not measured.',
   },
   report: {
-    summary: (counts: readonly string[]) => `Compared with Docker: ${counts.join(', ')}.`,
+    summary: (counts: readonly string[]) => `Reconciled with Docker: ${counts.join(', ')}.`,
     looked: (containers: number) => `${counted(containers, 'container')} compared`,
-    reconciled: (rows: number) => `${counted(rows, 'row')} corrected after Docker`,
+    reconciled: (rows: number) => `${counted(rows, 'row')} corrected`,
     finished: (operations: number) => `${counted(operations, 'operation')} finished`,
     under_way: (operations: number) => `${count(operations)} in progress`,
     reconnected: (containers: number) => `${count(containers)} reconnected to their network`,
@@ -55,11 +54,11 @@ export const machineWords = {
     ready: 'Ready',
     starting: 'Starting',
     taken: ({ hits, misses }: { readonly hits: number; readonly misses: number }) =>
-      `Creations that took one: ${count(hits)}; that did not: ${count(misses)}.`,
+      `Creations from a slot: ${count(hits)}; without one: ${count(misses)}.`,
     fewer: (why: string) => `Fewer than wanted: ${why}.`,
   },
   today: {
-    title: 'Used today, by user',
+    title: 'Usage today by user',
     running: 'Running',
   },
   health: {

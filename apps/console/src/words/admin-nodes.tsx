@@ -4,10 +4,10 @@ import { counted } from './format';
 /** The texts of the nodes of a cluster. */
 export const nodeWords = {
   title: 'Nodes',
-  about: 'Machines that containers are placed on',
+  about: 'Machines that run containers',
   empty: {
-    title: 'There is one machine',
-    text: 'With CLUSTER=swarm, containers are placed on the nodes of a Docker Swarm, which are listed here.',
+    title: 'Single machine',
+    text: 'Set CLUSTER=swarm to run containers on the nodes of a Docker Swarm.',
   },
   caption: 'Nodes, by name',
   columns: {
@@ -22,7 +22,7 @@ export const nodeWords = {
     cpu: 'CPU',
     containers: 'containers',
   },
-  lastDay: (name: string) => `${name}: the last day`,
+  lastDay: (name: string) => `${name}: last 24 hours`,
   manager: 'manager',
   pool: (name: string) => `pool ${name}`,
   memoryOf: (name: string) => `Memory of ${name}`,
@@ -35,23 +35,23 @@ export const nodeWords = {
     drained: 'Drained',
     paused: 'Paused',
     removed: 'Removed',
-    unreachable: 'Does not respond',
-    neverAnswered: 'It has never answered',
-    lastAnswer: (ago: JSX.Element) => <>Last answer {ago}</>,
-    getsNone: 'Gets no containers',
+    unreachable: 'Not responding',
+    neverAnswered: 'Never responded',
+    lastAnswer: (ago: JSX.Element) => <>Last response {ago}</>,
+    getsNone: 'Receives no containers',
     avoided: 'Avoided',
-    avoidedFor: (reason: string) => `Creations fail on it: ${reason}`,
+    avoidedFor: (reason: string) => `Creations fail here: ${reason}`,
     unusable: 'Not usable',
   },
   drain: {
     action: 'Drain',
     question: (name: string) => `Drain “${name}”?`,
-    effect: 'The node no longer gets or starts containers. Running ones continue, and nothing is moved.',
+    effect: 'The node no longer receives or starts containers. Running ones continue; nothing is moved.',
     done: (name: string) => `“${name}” is drained.`,
   },
   activate: {
     action: 'Activate',
-    done: (name: string) => `“${name}” gets containers again.`,
+    done: (name: string) => `“${name}” receives containers again.`,
   },
   remove: {
     item: 'Remove for good',

@@ -1,9 +1,9 @@
 /** The texts of all users' snapshots. */
 export const adminSnapshotWords = {
   title: 'All snapshots',
-  onlyOneUser: 'Only of one user: show all',
+  onlyOneUser: 'Only one user: show all',
   empty: 'No snapshots',
-  caption: 'Snapshots, the newest first',
+  caption: 'Snapshots, newest first',
   columns: {
     contents: 'Contents',
     size: 'Size',
@@ -15,5 +15,5 @@ export const adminSnapshotWords = {
   },
   deleteQuestion: (name: string) => `Delete snapshot “${name}”?`,
   deleteEffect: (user: string) =>
-    `It belongs to ${user}. This cannot be undone. Containers that were created from it stay.`,
+    `It belongs to ${user}. This cannot be undone. Containers created from it are not affected.`,
 };

@@ -6,9 +6,9 @@ export const adminTemplateWords = {
   empty: {
     title: 'No templates yet',
     text:
-      'A template is an image, or the files of one of your snapshots, with default sizes, role, network and ' +
-      'start command. Users create containers from it by its name.',
-    create: 'Create the first template',
+      'A template is an image, or the files of one of your snapshots, with a default size, role, network and ' +
+      'start command. Users create containers from it by name.',
+    create: 'Create your first template',
   },
   caption: 'Templates, by name',
   columns: {
@@ -27,7 +27,7 @@ export const adminTemplateWords = {
     hasData ? `a snapshot of ${image}, with data` : `a snapshot of ${image}, without data`,
   allTiers: 'all',
   defaults: {
-    none: 'those of the tier',
+    none: 'tier defaults',
     disk: (size: string) => `${size} disk`,
     role: (name: string) => `role ${name}`,
     network: (name: string) => `network ${name}`,
@@ -38,5 +38,5 @@ export const adminTemplateWords = {
   replaceOne: (name: string) => `Replace ${name}`,
   moreFor: (name: string) => `More for ${name}`,
   deleteQuestion: (name: string) => `Delete template “${name}”?`,
-  deleteEffect: 'No more containers can be created from it. Existing ones stay as they are.',
+  deleteEffect: 'It can no longer be used for new containers. Existing ones are not affected.',
 };

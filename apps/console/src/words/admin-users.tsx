@@ -4,12 +4,12 @@ import { count, counted } from './format';
 /** The texts of the users. */
 export const adminUserWords = {
   title: 'Users',
-  about: 'All users of this server, the newest first',
+  about: 'All users of this server, newest first',
   create: 'New user',
   search: 'Search by name',
   tier: 'Tier',
   allTiers: 'All tiers',
-  empty: 'No user matches',
+  empty: 'No matching users',
   caption: 'Users',
   cells: { created: 'created' },
   own: 'you',
@@ -27,33 +27,34 @@ export const adminUserWords = {
     action: 'Change tier',
     question: (name: string) => `Change the tier of “${name}”?`,
     fromTo: ({ from, to }: { readonly from: string; readonly to: string }) => `From “${from}” to “${to}”.`,
-    limits: 'Its limits apply at once. Containers keep their sizes.',
+    limits: 'Its limits apply immediately. Containers keep their sizes.',
     tooMany: ({ has, tier, allowed }: { readonly has: number; readonly tier: string; readonly allowed: number }) =>
-      `The user has ${counted(has, 'container')}, and “${tier}” allows ${count(allowed)}: ` +
-      'they stay, but no more can be created until there are fewer.',
+      `The user has ${counted(has, 'container')}, and “${tier}” allows ${count(allowed)}. ` +
+      'Existing ones stay, but no more can be created until some are deleted.',
     guest: (session: string) =>
       `The user becomes a guest: their session ends in ${session}, and their containers with it.`,
     willStop: ({ running, session }: { readonly running: number; readonly session: string }) =>
       `${counted(running, 'running container')} will be stopped ${session} after the last start.`,
-    done: ({ name, tier }: { readonly name: string; readonly tier: string }) => `“${name}” has the tier “${tier}” now.`,
+    done: ({ name, tier }: { readonly name: string; readonly tier: string }) =>
+      `“${name}” is now on the tier “${tier}”.`,
     undone: ({ name, tier }: { readonly name: string; readonly tier: string }) =>
-      `“${name}” has the tier “${tier}” again.`,
+      `“${name}” is back on the tier “${tier}”.`,
   },
   suspend: {
     action: 'Suspend',
     question: (name: string) => `Suspend “${name}”?`,
-    noneRuns: 'No container of theirs is running.',
+    noneRuns: 'They have no running containers.',
     willStop: (running: number) => `${counted(running, 'running container')} will be stopped; the data is kept.`,
-    effect: 'All tokens are refused, and connections closed, until the suspension is lifted.',
+    effect: 'Their tokens are rejected and their connections closed until the suspension is lifted.',
     done: (name: string) => `“${name}” is suspended.`,
-    lift: 'Lift the suspension',
+    lift: 'Lift suspension',
     lifted: (name: string) => `“${name}” can sign in again. Containers that were stopped stay stopped.`,
   },
   revoke: {
     item: 'Revoke all tokens',
     action: 'Revoke',
     question: (name: string) => `Revoke all tokens of “${name}”?`,
-    effect: 'The user is signed out everywhere, and their programs and agents are refused.',
+    effect: 'The user is signed out everywhere. Their programs and agents lose access.',
     done: ({ name, tokens }: { readonly name: string; readonly tokens: number }) =>
       `${counted(tokens, 'token')} of “${name}” revoked.`,
   },

@@ -1,18 +1,18 @@
 /** The texts of the user's agents. */
 export const agentWords = {
   title: 'Agents',
-  about: 'Machines of your own',
+  about: 'Your own machines',
   create: 'New agent',
   empty: {
-    title: 'No agents',
-    text: 'An agent makes a machine of your own appear beside your containers, with its load and memory.',
+    title: 'No agents yet',
+    text: 'Run an agent on your own machine to see its load and memory next to your containers.',
   },
   caption: 'Your agents',
   columns: {
     system: 'System',
     load: 'Load',
     memory: 'Memory',
-    seen: 'Seen',
+    seen: 'Last seen',
   },
   cells: {
     load: 'load',
@@ -20,13 +20,13 @@ export const agentWords = {
   },
   memoryUsed: ({ used, total }: { readonly used: string; readonly total: string }) => `${used} of ${total}`,
   up: (time: string) => `up ${time}`,
-  nameHint: 'Letters, digits and “-”.',
+  nameHint: 'Letters, digits and hyphens',
   created: {
     title: (name: string) => `Agent “${name}”`,
-    text: 'Run this on the machine, in a checkout of Berth. The token is shown this once.',
-    command: 'The command',
+    text: 'Run this on the machine, in a checkout of Berth. The token is shown only once.',
+    command: 'Command',
     done: 'Done',
   },
   deleteQuestion: (name: string) => `Delete “${name}”?`,
-  deleteEffect: 'It is disconnected, and its token no longer works.',
+  deleteEffect: 'It disconnects, and its token stops working.',
 };

@@ -6,16 +6,16 @@ export const containerRowWords = {
   ago: (time: string) => `${time} ago`,
   usage: {
     cpu: 'CPU',
-    cpuHint: 'CPU of its limit, in the last three minutes',
+    cpuHint: 'CPU in the last three minutes, relative to its limit',
     memory: 'Memory',
-    memoryHint: 'Memory of its limit, in the last three minutes',
+    memoryHint: 'Memory in the last three minutes, relative to its limit',
   },
   status: {
     running: 'Running',
     progress: ({ name, step }: { readonly name: string; readonly step: string }) => `${name}: ${step}`,
-    machineSilent: 'its machine does not respond',
+    machineSilent: 'machine not responding',
     roleFailed: 'role failed',
-    roleInstalling: 'installing its role',
+    roleInstalling: 'installing role',
     notReady: 'not ready yet',
   },
   use: {

@@ -27,7 +27,7 @@ export const containerWords = {
     creating: 'Terminals, files and processes are available once it runs.',
     paused: 'Its processes continue when it is resumed.',
     stopped: 'Start it to use terminals, files and processes.',
-    error: 'The overview says why. A start tries again.',
+    error: 'See the overview for the reason. Start it to try again.',
   },
   power: { pause: 'Pause', resume: 'Resume' },
   noEvents: 'No recent events',

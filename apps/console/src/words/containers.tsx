@@ -6,7 +6,7 @@ export const containersWords = {
   newContainer: 'New container',
   loading: 'Loading…',
   used: ({ used, limit }: { readonly used: number; readonly limit: number }) => `${String(used)} of ${String(limit)}`,
-  usedHint: 'Containers, of your tier’s limit',
+  usedHint: 'Containers used, out of your tier’s limit',
   filter: 'Filter by name, image, label or network',
   filterExample: 'Filter: name, image, label, network:none',
   statusFilter: 'Filter by status',
@@ -25,7 +25,7 @@ export const containersWords = {
     by: 'Sort by',
     ascending: 'Ascending',
     descending: 'Descending',
-    reverse: 'Reverse the order',
+    reverse: 'Reverse order',
   },
   more: (left: number) => `Show more (${String(left)})`,
   none: {
@@ -40,6 +40,6 @@ export const containersWords = {
   },
   nothingFound: {
     title: 'No containers match the filter',
-    clear: 'Clear the filter',
+    clear: 'Clear filter',
   },
 };

@@ -1,7 +1,7 @@
 /** The form of a new container. */
 export const createWords = {
   title: 'New container',
-  nameHint: 'Letters, digits and “-”.',
+  nameHint: 'Letters, digits and hyphens',
   suggest: 'Suggest another',
   /** What suggested names are made of, such as `quiet-harbor-42`: letters from a to z alone. */
   suggestions: {
@@ -15,24 +15,24 @@ export const createWords = {
     images: 'Images',
     templates: 'Templates',
     snapshots: 'Snapshots',
-    more: (count: number) => `${String(count)} more: search to find them.`,
-    nothing: 'Nothing found.',
+    more: (count: number) => `${String(count)} more. Search to find them.`,
+    nothing: 'No results.',
     default: 'default',
     custom: 'Another image',
-    customText: 'Any image that this server may pull from a registry',
+    customText: 'Any image this server can pull',
     reference: 'Image reference',
-    referenceHint: 'As docker pull takes it: python:3.13-slim',
+    referenceHint: 'e.g. python:3.13-slim',
     version: (version: string) => `version ${version}`,
     withData: 'with data in /home/user',
-    downloadedFirst: 'downloaded first',
+    downloadedFirst: 'Pulled on first use',
     contentsOf: ({ contents, container }: { contents: string; container: string }) => `${contents} of “${container}”`,
   },
   asInTemplate: 'As in the template',
   size: {
     title: 'Size',
-    template: 'What the template and your tier say',
+    template: 'Template and tier defaults',
     custom: 'Custom',
-    customText: 'Amounts of your own',
+    customText: 'Choose CPU, memory and disk',
     amounts: ({ cpus, memory, disk }: { cpus: string; memory: string; disk: string }) =>
       `${cpus} · ${memory} · ${disk} disk`,
     names: {
@@ -50,19 +50,19 @@ export const createWords = {
   },
   variables: {
     title: 'Environment variables',
-    hint: 'Stored encrypted. Paste .env text to fill several rows. Shift and Enter begins a line in a value.',
+    hint: 'Stored encrypted. Paste a .env file to add several at once. Press Shift+Enter for a new line in a value.',
   },
   advanced: 'Advanced: role, network, lifetime, start command',
   role: {
     title: 'Role',
-    hint: 'Software that is installed once it runs.',
+    hint: 'Software to install after the start',
     none: 'none',
     asInSnapshot: (role: string) => `As in the snapshot: ${role}`,
     asInTemplate: (role: string) => `As in the template: ${role}`,
   },
   /** Why no container can be created now. */
   blockers: {
-    noScope: 'Your token does not have the scope “write”.',
+    noScope: 'Your token does not have the “write” scope.',
     sessionEnded: 'Your guest session has ended. You can still view, stop and delete your containers.',
     limitReached: ({ tier, limit, count }: { tier: string; limit: number; count: number }) =>
       `Your tier “${tier}” allows ${String(limit)} containers, and you have ${String(count)}. Delete one to make room.`,
@@ -70,9 +70,9 @@ export const createWords = {
   link: {
     copy: 'Copy link',
     copied: 'Link copied.',
-    copiedWithoutValues: 'Link copied, without the values of variables.',
+    copiedWithoutValues: 'Link copied without variable values.',
     title: 'Link',
-    hint: 'This page may not use the clipboard. Copy the link from here.',
+    hint: 'The browser blocked copying. Copy the link from here.',
   },
   limits: {
     title: 'Your limits',

@@ -7,10 +7,10 @@ interface Change {
 /** The texts of events, and of the pages that list them. */
 export const eventsWords = {
   title: 'Events',
-  hint: 'As they happen, the newest first',
-  withProgress: 'Progress too',
+  hint: 'Live, newest first',
+  withProgress: 'Show progress',
   none: {
-    title: 'Nothing has happened yet',
+    title: 'No events yet',
     hint: 'Events of your containers and agents appear here.',
   },
   /** What happened, by an event's type. */
@@ -49,7 +49,7 @@ export const eventsWords = {
     agent_disconnected: 'Agent disconnected',
     webhook_disabled: 'Webhook disabled',
   },
-  percent: (value: number | string) => `${String(value)} %`,
+  percent: (value: number | string) => `${String(value)}%`,
   progress: ({ message, percent }: { readonly message: string; readonly percent: string }) => `${message} (${percent})`,
   exited: ({ program, code }: { readonly program: string; readonly code: string }) => `${program}, exit code ${code}`,
   /** What is near, by an event's `action`. */

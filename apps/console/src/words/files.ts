@@ -20,31 +20,31 @@ export const fileWords = {
     uploadFolder: 'Upload folder',
     uploadFolderLabel: 'Folder to upload',
     downloadFolder: 'Download folder',
-    exists: (name: string) => `“${name}” exists already.`,
+    exists: (name: string) => `“${name}” already exists.`,
   },
   empty: { title: 'This folder is empty', text: 'Drop files and folders here, or upload them.' },
   drafts: { notSaved: 'Not saved:', open: (name: string) => `Open ${name}` },
 
   overwrite: {
-    checking: 'Checking for files that exist already…',
+    checking: 'Checking for existing files…',
     /** @param files how many are known to exist; none if only folders do */
     title: (files: number) =>
       files === 0
-        ? 'Some folders exist already'
+        ? 'Some folders already exist'
         : files === 1
-          ? 'A file exists already'
-          : `${count(files)} files exist already`,
-    listLabel: 'Files that exist already',
+          ? 'A file already exists'
+          : `${count(files)} files already exist`,
+    listLabel: 'Existing files',
     andMore: (files: number) => `and ${count(files)} more`,
-    notAllChecked: 'Not all folders could be checked. Files in the others will be replaced in any case.',
-    nothingSent: 'Nothing has been sent yet.',
+    notAllChecked: 'Some folders could not be checked. Existing files in them will be replaced.',
+    nothingSent: 'Nothing has been uploaded yet.',
     skip: 'Skip',
     replace: 'Replace',
   },
 
   table: {
-    caption: 'Folders first. Arrow keys go from row to row; Shift extends the selection, Ctrl and A select all.',
-    columns: { size: 'Size', changed: 'Changed', mode: 'Mode', actions: 'Actions' },
+    caption: 'Folders first. Arrow keys move between rows, Shift extends the selection, Ctrl+A selects all.',
+    columns: { size: 'Size', changed: 'Modified', mode: 'Mode', actions: 'Actions' },
     showMore: (left: number) => `Show more (${count(left)} left)`,
     onlyFirst: (entries: number) => `Only the first ${count(entries)} entries by name are listed.`,
     sortBy: 'Sort by',
@@ -61,7 +61,7 @@ export const fileWords = {
     selected: (items: number) => `${count(items)} selected`,
     selectedLabel: 'Selected',
     select: (name: string) => `Select ${name}`,
-    notNameable: 'This name is not text, so the file cannot be opened here.',
+    notNameable: 'This name is not valid text, so the file cannot be opened here.',
     more: (name: string) => `More for ${name}`,
     downloadAsTar: 'Download as tar',
     someFailed: ({ failed, of, name, why }: { failed: number; of: number; name: string; why: string }) =>
@@ -70,9 +70,9 @@ export const fileWords = {
   rename: { title: (name: string) => `Rename “${name}”`, action: 'Rename' },
   move: {
     title: (names: readonly string[]) => `Move ${these(names)}`,
-    target: 'To the folder',
+    target: 'Destination folder',
     action: 'Move',
-    isThere: 'It is in this folder already. Enter another one.',
+    isThere: 'It is already in this folder. Enter another one.',
     done: ({ names, target }: { names: readonly string[]; target: string }) =>
       `${these(names)} ${names.length === 1 ? 'was' : 'were'} moved to ${target}.`,
   },
@@ -88,7 +88,7 @@ export const fileWords = {
 
   viewer: {
     label: (name: string) => `Preview of ${name}`,
-    noPdfs: 'This browser does not show PDFs. Download the file to open it.',
+    noPdfs: 'This browser cannot show PDFs. Download the file to open it.',
     tooLarge: (most: string) => `This file is larger than ${most}, so it is not shown here. Download it to open it.`,
     cannotShow: 'The browser cannot show this image: it may be damaged or of another format.',
     cannotRead: 'The file could not be read.',
@@ -98,11 +98,12 @@ export const fileWords = {
     contentLabel: (name: string) => `Content of ${name}`,
     notSaved: 'not saved',
     saved: (name: string) => `${name} was saved.`,
-    draftKept: (name: string) => `“${name}” is not saved. The Files page keeps your changes until this tab is closed.`,
-    tooLarge: 'This file is too large to be edited here. Download it to open it.',
+    draftKept: (name: string) =>
+      `“${name}” has unsaved changes. They are kept on the Files page until you close this tab.`,
+    tooLarge: 'This file is too large to edit here. Download it to open it.',
     notText: 'This file is not text. Download it to open it.',
     overwrite: 'Overwrite',
-    reloadHint: 'Reload shows the file as it is now; Undo brings your text back.',
+    reloadHint: 'Reload to see the current file. Undo brings your text back.',
     leave: {
       title: 'Leave without saving?',
       text: (name: string) => `Your changes to “${name}” will be lost.`,
@@ -115,12 +116,12 @@ export const fileWords = {
         text: 'It was changed by another program after you opened it. Your changes are not saved.',
       },
       deleted: {
-        title: (name: string) => `“${name}” was deleted meanwhile`,
+        title: (name: string) => `“${name}” was deleted in the meantime`,
         text: 'It was deleted or moved after you opened it. Your changes are not saved.',
       },
       created: {
-        title: (name: string) => `“${name}” was created meanwhile`,
-        text: 'A file of this name was created meanwhile. Yours is not saved.',
+        title: (name: string) => `“${name}” was created in the meantime`,
+        text: 'A file with this name was created in the meantime. Yours is not saved.',
       },
     },
   },

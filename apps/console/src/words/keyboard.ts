@@ -7,38 +7,38 @@ export const keyboardWords = {
   openPalette: 'Search pages, containers and actions',
   search: 'Search…',
   paletteFault: 'The search could not be loaded. Reload the page.',
-  inTerminal: 'In a terminal, keys go to its program, Ctrl K too: use the Search button of the menu there.',
+  inTerminal: 'In a terminal, all keys go to its program, Ctrl K too. Use the Search button in the menu instead.',
   /** All shortcuts by where they work: a new one is added here too. */
   shortcuts: (paletteKeys: string): Shortcuts => [
     [
       'Everywhere',
       [
         [paletteKeys, 'Search pages, containers and actions'],
-        ['/', 'Search in the list of the page'],
+        ['/', 'Search the list on this page'],
         ['?', 'Show this list'],
         ['Esc', 'Close a dialog, a menu or this list'],
       ],
     ],
     [
-      'In the search and in menus',
+      'In search and menus',
       [
-        ['↑ ↓', 'Go to the previous or next entry'],
-        ['Enter', 'Choose the entry'],
+        ['↑ ↓', 'Previous or next entry'],
+        ['Enter', 'Select the entry'],
       ],
     ],
     [
       'In a terminal',
       [
-        ['Ctrl Shift F', 'Search in the output'],
+        ['Ctrl Shift F', 'Search the output'],
         ['Ctrl Shift C', 'Copy the selection'],
         ['Ctrl Shift V', 'Paste'],
         ['Ctrl + − 0', 'Change the text size'],
-        ['Ctrl Shift Enter', 'Enter or leave full screen'],
-        ['Ctrl .', 'Move the focus to the tab, where F2 renames it'],
+        ['Ctrl Shift Enter', 'Toggle full screen'],
+        ['Ctrl .', 'Focus the tab (F2 renames it)'],
       ],
     ],
     [
-      'In a list of files',
+      'In a file list',
       [
         ['Shift ↑ ↓', 'Select a range'],
         ['Ctrl A', 'Select all'],

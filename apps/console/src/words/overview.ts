@@ -14,39 +14,39 @@ interface LifetimeWords {
   readonly whole: string;
 }
 
-const AT_END = { stop: 'Stops', pause: 'Is paused', delete: 'Is deleted' } as const;
-const WHEN_IDLE = { stop: 'Stops', pause_then_stop: 'Is paused, and stopped later,', pause: 'Is paused' } as const;
+const AT_END = { stop: 'Stops', pause: 'Pauses', delete: 'Is deleted' } as const;
+const WHEN_IDLE = { stop: 'Stops', pause_then_stop: 'Pauses, and later stops,', pause: 'Pauses' } as const;
 
 /** The texts of a container's overview. */
 export const overviewWords = {
   loading: 'Loading…',
   usage: {
-    title: (name: string) => `Use of ${name}`,
+    title: (name: string) => `Usage of ${name}`,
     /** Where nothing is measured, by the container's status. */
     none: {
       creating: (name: string) => `“${name}” is being created`,
       stopped: (name: string) => `“${name}” is stopped`,
       error: (name: string) => `“${name}” is not running`,
     },
-    noneHint: 'CPU, memory, disk and network are shown once it runs.',
+    noneHint: 'CPU, memory, disk and network appear when it runs.',
   },
   problems: {
     title: 'Problems',
     output: 'Output of the program',
-    settings: 'Change the size',
+    settings: 'Resize',
     startAgain: 'Try again',
     keep: 'Keep it',
     keepRunning: 'Keep it running',
   },
   events: {
-    title: 'What happened last',
+    title: 'Recent activity',
     all: 'All events',
     none: 'No recent events.',
   },
   listening: {
     title: 'Listening ports',
     more: 'Links and access',
-    none: 'None. A server that you start in the container appears here.',
+    none: 'None. Servers you start in the container appear here.',
     addresses: ({ addresses, isPublic }: { readonly addresses: readonly string[]; readonly isPublic: boolean }) =>
       `${addresses.join(', ')}${isPublic ? ', public' : ''}`,
     previewsOff: 'Previews are off',
@@ -55,7 +55,7 @@ export const overviewWords = {
   },
   details: {
     title: 'Details',
-    id: 'Id',
+    id: 'ID',
     address: 'Address',
     ssh: 'SSH',
     sshCommand: 'SSH command',
@@ -69,16 +69,16 @@ export const overviewWords = {
     diskPlace: 'at /home/user',
     network: 'Network',
     networks: { internet: 'Internet', none: 'None' },
-    use: 'Use',
+    use: 'Activity',
     ends: 'Ends',
     lifetime: 'Lifetime',
     /** `left` until the end, or null while it does not count; `whole` is that of each run. */
     lifetimeEnds: ({ action, left, whole }: LifetimeWords) =>
       left === null ? `${AT_END[action]} ${whole} after the next start` : `${AT_END[action]} in ${left}`,
-    unused: 'When unused',
+    unused: 'When idle',
     unusedActions: ({ idle, action, deletion }: Unused) => {
       const first = idle === null ? 'Keeps running' : `${WHEN_IDLE[action]} after ${idle}`;
-      return deletion === null ? first : `${first}, deleted ${deletion} after it stopped`;
+      return deletion === null ? first : `${first}, deleted ${deletion} after stopping`;
     },
     startCommand: 'Start command',
     ready: 'Ready',

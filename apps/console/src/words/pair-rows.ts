@@ -16,9 +16,9 @@ export const pairWords = {
   remove: (row: string) => `Remove ${row}`,
   /** @param leftOut the numbers of the lines of which nothing was taken */
   pasted: ({ count, leftOut }: { count: number; leftOut: readonly number[] }) => {
-    const filled = count === 1 ? '1 variable was filled in.' : `${String(count)} variables were filled in.`;
+    const filled = count === 1 ? '1 variable added.' : `${String(count)} variables added.`;
     if (leftOut.length === 0) return filled;
-    const lines = leftOut.length === 1 ? `Line ${leftOut.join()} was` : `Lines ${leftOut.join(', ')} were`;
-    return `${filled} ${lines} left out: not NAME=value.`;
+    const lines = leftOut.length === 1 ? `Line ${leftOut.join()}` : `Lines ${leftOut.join(', ')}`;
+    return `${filled} ${lines} skipped: not NAME=value.`;
   },
 };

@@ -4,7 +4,7 @@ import { counted } from './format';
 export const paletteWords = {
   title: 'Search',
   field: 'Search pages, containers and actions',
-  nothing: (query: string) => `Nothing matches “${query}”.`,
+  nothing: (query: string) => `No results for “${query}”.`,
   results: 'Results',
   count: (results: number) => counted(results, 'result'),
   /** Keys, and what they do. */

@@ -9,9 +9,9 @@ export const partWords = {
   dismiss: 'Dismiss',
   copied: (what: string) => `${what} copied.`,
   copyLabel: (what: string) => `Copy: ${what}`,
-  copyFault: 'The browser does not let this page copy. Select the text instead.',
-  mustNotBeEmpty: (field: string) => `${field} must not be empty.`,
+  copyFault: 'The browser blocked copying. Select the text instead.',
+  mustNotBeEmpty: (field: string) => `${field} is required.`,
   removeLabel: ({ verb, name }: { verb: string; name: string }) => `${verb} ${name}`,
   notLoaded: 'This part of the page could not be loaded.',
-  loadAgain: 'Load the page again',
+  loadAgain: 'Reload the page',
 };

@@ -3,14 +3,14 @@ import { commonWords } from './common';
 /** The texts of a container's processes and of their output. */
 export const processesWords = {
   title: 'Processes',
-  caption: 'Processes, and those that ended in the last five minutes',
+  caption: 'Processes, including those that ended in the last five minutes',
   columns: { command: 'Command', status: commonWords.status, started: 'Started', output: 'Output' },
   /** The names of some of these columns in a card, before their values. */
   cells: { started: 'started', output: 'output' },
   none: {
     title: 'No processes',
     hint:
-      'A process that you start here keeps running when you leave, and its latest output is kept. ' +
+      'Processes you start here keep running when you leave, and their latest output is kept. ' +
       'Programs in terminals are not listed.',
   },
   chips: {
@@ -22,7 +22,7 @@ export const processesWords = {
   outputOf: (program: string) => `Output of ${program}`,
   more: (program: string) => `More for ${program}`,
   interrupt: 'Interrupt (SIGINT)',
-  removeFromList: 'Remove from the list',
+  removeFromList: 'Remove from list',
   remove: 'Remove',
   showLess: 'Show less',
   showAll: 'Show all',
@@ -37,8 +37,8 @@ export const processesWords = {
   end: {
     action: 'End',
     question: (program: string) => `End “${program}”?`,
-    hint: 'The process and everything that it started get SIGTERM, and SIGKILL after five seconds.',
-    hintOfStart: 'The process and everything that it started end. It runs again at the next start of the container.',
+    hint: 'The process and everything it started get SIGTERM, then SIGKILL after five seconds.',
+    hintOfStart: 'The process and everything it started end. It runs again at the container’s next start.',
   },
   output: {
     unnamed: 'Process',
@@ -49,7 +49,7 @@ export const processesWords = {
   },
   input: {
     of: (name: string) => `Input of ${name}`,
-    placeholder: 'A line of input',
+    placeholder: 'Type a line',
     send: 'Send',
     end: 'End input',
     endHint: 'Like Ctrl+D in a terminal',
@@ -62,6 +62,6 @@ export const processesWords = {
     commandExample: 'node server.js',
     noCommand: 'Enter a command.',
     folder: 'Working directory',
-    folderHint: 'By default the image’s own',
+    folderHint: 'Default: the image’s working directory',
   },
 };

@@ -7,14 +7,14 @@ export const resourceWords = {
     `${memory} · ${cpus} · ${disk} disk`,
   notEnforced: '(not enforced)',
   diskNotEnforced: 'disk size not enforced',
-  noDiskQuotas: 'The server’s Docker has no disk quotas: containers may write more than this.',
+  noDiskQuotas: 'Docker on this server has no disk quotas, so containers can exceed this.',
   /** The heads of the columns of what was used. */
   used: {
-    memory: 'Memory, GB·h',
-    cpu: 'CPU, h',
-    disk: 'Disk, GB·h',
-    snapshots: 'Snapshots, GB·h',
-    previews: 'Previews, MB',
+    memory: 'Memory (GB·h)',
+    cpu: 'CPU (h)',
+    disk: 'Disk (GB·h)',
+    snapshots: 'Snapshots (GB·h)',
+    previews: 'Previews (MB)',
   },
   /** What follows a reserved or a free amount. */
   capacity: {
@@ -27,12 +27,12 @@ export const resourceWords = {
     freeOf: (total: string) => `of ${total} free`,
   },
   day: {
-    noSamples: 'No sample yet: there is one every five minutes.',
+    noSamples: 'No samples yet. One is taken every five minutes.',
     runningContainers: 'Running containers',
     reserved: 'Reserved',
     used: 'Used',
     running: 'Running',
-    usedUnknown: 'The real use is unknown, because Berth does not run on this machine.',
+    usedUnknown: 'Actual usage is unknown because Berth does not run on this machine.',
     chart: ({ title, machine }: { title: string; machine: string }) => `${title} of ${machine}`,
     /** For screen readers, with the last value of each line. */
     description: (chart: {

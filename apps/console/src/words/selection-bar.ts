@@ -35,18 +35,18 @@ export const selectionWords = {
   },
   remove: {
     question: (count: number) => `Delete ${counted(count, 'container')}?`,
-    hint: (names: string) => `${names}. Their data is kept for a while, and can be restored.`,
+    hint: (names: string) => `${names}. They can be restored for a while.`,
   },
   failures: {
     title: (count: number) => `${counted(count, 'container')} failed:`,
     of: ({ names, reason }: { readonly names: string; readonly reason: string }) => `${names}: ${reason}`,
     select: (count: number) => (count === 1 ? 'Select it' : 'Select these'),
-    dismiss: 'Dismiss the failures',
+    dismiss: 'Dismiss failures',
   },
   labelling: {
     title: (count: number) => `Labels of ${counted(count, 'container')}`,
     set: 'Labels to set',
-    setHint: 'One per line: team=core',
+    setHint: 'One per line, e.g. team=core',
     remove: 'Labels to remove',
     nothing: 'Enter a label to set, or choose one to remove.',
   },

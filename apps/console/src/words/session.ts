@@ -1,5 +1,5 @@
 /** Why a session has ended, as the sign-in page shows it. */
 export const sessionWords = {
   signedOutElsewhere: 'You signed out in another tab.',
-  ended: 'Your session has ended: its token was revoked or has expired.',
+  ended: 'Your session has ended. Its token was revoked or has expired.',
 };

@@ -6,18 +6,18 @@ export const settingsWords = {
   recreated: ({ name, isRootKept }: { name: string; isRootKept: boolean }) =>
     `“${name}” was recreated. ${
       isRootKept
-        ? 'The software that was installed outside /home/user is still there.'
-        : 'Only /home/user was kept: software that was installed elsewhere is gone.'
+        ? 'Software installed outside /home/user is still there.'
+        : 'Only /home/user was kept. Software installed elsewhere is gone.'
     }`,
   recreates: ({ isUp, path }: { isUp: boolean; path: (path: string) => JSX.Element }) => (
     <>
-      The container is recreated{isUp && ', and restarted: its programs end'}. {path('/home/user')} stays, and so does
-      software that was installed elsewhere, if this server can keep it: you will be told.
+      The container is recreated{isUp && ' and restarted, which ends its programs'}. {path('/home/user')} is kept, and
+      so is software installed elsewhere if this server supports it.
     </>
   ),
   more: 'Network, variables, start command',
   variables: {
     title: 'New environment variables',
-    hint: 'Others stay, and are listed in the overview. Running programs keep theirs. Pasted .env text fills several rows.',
+    hint: 'Existing variables stay; see the overview. Running programs keep their values. Paste a .env file to add several.',
   },
 };

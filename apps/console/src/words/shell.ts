@@ -1,6 +1,6 @@
 /** The frame of every page: the menu, the connection, the theme and the banners. */
 export const shellWords = {
-  skip: 'Skip to the page',
+  skip: 'Skip to content',
   navigation: 'Pages',
   administration: 'Administration',
   tier: (name: string) => `tier ${name}`,
@@ -22,7 +22,7 @@ export const shellWords = {
     templates: 'Templates',
     machine: 'Machine',
     nodes: 'Nodes',
-    allWebhooks: 'Webhooks for all',
+    allWebhooks: 'Global webhooks',
     audit: 'Audit',
   },
   connection: {
@@ -30,7 +30,7 @@ export const shellWords = {
     live: 'Live',
     reconnecting: 'Reconnecting',
     closed: 'Disconnected',
-    lost: 'The connection to the server is lost. The page may be out of date. Reconnecting…',
+    lost: 'Connection lost. This page may be out of date. Reconnecting…',
     tryingAgain: 'Trying again…',
   },
   theme: {
@@ -46,13 +46,13 @@ export const shellWords = {
   simulation: {
     label: 'Simulation',
     title: 'Simulated.',
-    text: 'This server has no Docker: its containers are made up, and no program really runs in them.',
+    text: 'This server has no Docker. Its containers are simulated, and no programs really run in them.',
   },
   notices: 'Notices',
-  guest: (until: string) => `You are a guest until ${until}. Your containers are stopped then, and deleted later.`,
+  guest: (until: string) => `You are a guest until ${until}. Your containers are then stopped, and deleted later.`,
   notFound: {
     title: 'Not found',
-    text: 'There is no such page',
+    text: 'This page does not exist.',
     back: 'To your containers',
   },
 };

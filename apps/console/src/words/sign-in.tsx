@@ -6,15 +6,15 @@ export const signInWords = {
   signingIn: 'Signing in…',
   token: {
     title: 'Token',
-    hint: '`npm start` prints one, and a link that signs you in by itself.',
+    hint: 'Paste an access token, or ask your administrator for a sign-in link.',
     empty: 'Paste a token first.',
   },
-  stay: 'Stay signed in in this browser',
+  stay: 'Stay signed in on this browser',
   guest: {
-    title: 'Or look around as a guest, for a while',
-    action: 'Enter as guest',
-    hint: '2 to 30 of letters, digits, “_” and “-”.',
+    title: 'Or try it as a guest',
+    action: 'Continue as guest',
+    hint: '2–30 letters, digits, _ or -',
     placeholder: 'Your name',
   },
-  api: (linkTo: (path: string) => JSX.Element) => <>The API is described at {linkTo('/api/docs')}.</>,
+  api: (linkTo: (path: string) => JSX.Element) => <>API reference: {linkTo('/api/docs')}</>,
 };

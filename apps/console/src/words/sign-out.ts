@@ -2,8 +2,8 @@
 export const signOutWords = {
   title: 'Sign out?',
   action: 'Sign out',
-  left: 'Tokens that you made in this session go on after it:',
+  left: 'Tokens created in this session stay valid:',
   untilRevoked: 'until it is revoked',
   until: (time: string) => `until ${time}`,
-  revoke: 'Revoke them too: programs that use them are refused then.',
+  revoke: 'Revoke them too. Programs that use them lose access.',
 };

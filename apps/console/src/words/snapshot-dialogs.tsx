@@ -13,26 +13,26 @@ export const snapshotDialogsWords = {
   descriptionExample: 'Node.js 24 and the project',
   suspended: 'The container is suspended while its files are read.',
   take: {
-    item: 'Take a snapshot',
+    item: 'New snapshot',
     title: (container: string) => `New snapshot of “${container}”`,
-    action: 'Take the snapshot',
-    nameHint: 'Letters, digits and “-”. Generated if empty.',
+    action: 'Take snapshot',
+    nameHint: 'Letters, digits and hyphens. Generated if empty.',
     hint: () => (
       <>
-        A snapshot contains the files of <code>/home/user</code> and, if this server can keep it, the software that was
-        installed elsewhere. It contains no memory and no running programs.
+        A snapshot contains <code>/home/user</code> and, if this server supports it, software installed elsewhere. It
+        does not include memory or running programs.
       </>
     ),
   },
   edit: {
     title: (name: string) => `Edit snapshot “${name}”`,
-    nameHint: 'Letters, digits and “-”',
+    nameHint: 'Letters, digits and hyphens',
   },
   fork: {
     action: 'Fork',
     title: (container: string) => `Fork “${container}”`,
     hint:
-      'A copy begins with the files, settings, labels and variables of the container, and shares nothing with it ' +
+      'A copy starts with the container’s files, settings, labels and variables, and shares nothing with it ' +
       'afterwards. Memory and running programs are not copied.',
     nameHint: 'Generated if empty. Several copies get -1, -2 and so on.',
     copies: 'Copies',
@@ -45,16 +45,16 @@ export const snapshotDialogsWords = {
   restore: {
     action: 'Restore',
     question: ({ container, snapshot }: Restored) => `Restore “${container}” to “${snapshot}”?`,
-    hint: 'The container is recreated with the files of the snapshot; its id, name and settings stay.',
-    programsEnd: 'Its programs end, and it is started again.',
+    hint: 'The container is recreated with the snapshot’s files. Its ID, name and settings stay.',
+    programsEnd: 'Its programs end, and it starts again.',
     dataOnly: () => (
       <>
-        This snapshot contains <code>/home/user</code> only: all other files will be those of the image.
+        This snapshot contains only <code>/home/user</code>. All other files come from the image.
       </>
     ),
-    keep: 'Keep the present state as a snapshot, which counts towards your limits',
-    lost: 'The present files of the container will be deleted for good.',
-    done: ({ container, snapshot }: Restored) => `“${container}” has the files of “${snapshot}”.`,
-    kept: 'Its state before is a snapshot now.',
+    keep: 'Keep the current state as a snapshot (counts towards your limits)',
+    lost: 'The container’s current files will be permanently deleted.',
+    done: ({ container, snapshot }: Restored) => `“${container}” was restored to “${snapshot}”.`,
+    kept: 'Its previous state is now a snapshot.',
   },
 };

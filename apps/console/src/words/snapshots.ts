@@ -14,7 +14,7 @@ export const snapshotsWords = {
   usageHint: 'Size of your snapshots',
   filter: 'Filter by name, container, image or label',
   filterExample: 'Filter: name, container, image, label',
-  caption: 'Snapshots, the newest first',
+  caption: 'Snapshots, newest first',
   columns: {
     name: commonWords.name,
     status: commonWords.status,
@@ -28,33 +28,33 @@ export const snapshotsWords = {
   none: {
     title: 'No snapshots',
     titleYet: 'No snapshots yet',
-    tierAllowsNone: (tier: string) => `Your tier “${tier}” allows none.`,
+    tierAllowsNone: (tier: string) => `Your tier “${tier}” does not include snapshots.`,
     hint:
-      'A snapshot keeps the files of a container, to return to them or to create more containers from them. ' +
+      'A snapshot saves a container’s files, to restore them or to create more containers from them. ' +
       'Take one on the container’s page.',
     toContainers: 'To your containers',
   },
   nothingFound: {
-    title: 'No snapshot matches the filter',
-    clear: 'Clear the filter',
+    title: 'No snapshots match the filter',
+    clear: 'Clear filter',
   },
   /** Of one container. */
   own: {
     none: 'No snapshots of this container',
-    noneHint: 'A snapshot keeps its files, to return to them or to create more containers from them.',
-    tierAllowsNone: 'Your tier allows none.',
-    take: 'Take a snapshot',
+    noneHint: 'A snapshot saves its files, to restore them or to create more containers from them.',
+    tierAllowsNone: 'Your tier does not include snapshots.',
+    take: 'New snapshot',
   },
   contents: {
-    withRoot: 'The files of /home/user, and what was written elsewhere, such as installed software',
-    dataOnly: 'The files of /home/user; not what was written elsewhere, such as installed software',
+    withRoot: '/home/user and files elsewhere, e.g. installed software',
+    dataOnly: '/home/user only, without installed software',
   },
   status: {
-    making: 'Making',
+    making: 'Creating',
     ready: 'Ready',
     failed: 'Failed',
     progress: ({ name, step }: { readonly name: string; readonly step: string }) => `${name}: ${step}`,
-    firstStep: 'being made',
+    firstStep: 'starting',
     suspended: (time: string) => `suspended ${time}`,
   },
   deletedContainer: 'a deleted container',
@@ -64,11 +64,11 @@ export const snapshotsWords = {
     restoreOf: (container: string) => `Restore “${container}”`,
     of: ({ action, name }: { readonly action: string; readonly name: string }) => `${action}: ${name}`,
     more: (name: string) => `More for snapshot ${name}`,
-    makeTemplate: 'Make a template',
+    makeTemplate: 'Create template',
     edit: 'Edit',
   },
   remove: {
     question: (name: string) => `Delete snapshot “${name}”?`,
-    hint: 'It cannot be brought back. Containers that were created from it stay as they are.',
+    hint: 'This cannot be undone. Containers created from it are not affected.',
   },
 };

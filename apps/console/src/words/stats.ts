@@ -7,13 +7,13 @@ interface Traffic {
 /** The texts of the charts of what a container uses. */
 export const statsWords = {
   waiting: 'Measuring…',
-  notMeasured: 'Not measured in the last hour',
-  unknown: 'Not known',
-  percent: (value: number) => `${String(value)} %`,
+  notMeasured: 'No data in the last hour',
+  unknown: 'Unknown',
+  percent: (value: number) => `${String(value)}%`,
   perSecond: (amount: string) => `${amount}/s`,
   /** Beside the value. */
   ofLimit: (limit: string) => `of ${limit}`,
-  highest: (peak: string) => `Highest: ${peak}`,
+  highest: (peak: string) => `Peak: ${peak}`,
   at: (time: string) => `At ${time}`,
   /** What a screen reader says of a chart. */
   spoken: ({ what, now, peak }: { readonly what: string; readonly now: string; readonly peak: string }) =>
@@ -23,7 +23,7 @@ export const statsWords = {
     of: (name: string) => `CPU of ${name}`,
     note: 'of its limit',
     noteThrottled: (percent: string) => `of its limit, throttled ${percent} of the time`,
-    noLimit: 'Without a limit',
+    noLimit: 'No limit',
   },
   memory: {
     title: 'Memory',
@@ -38,7 +38,7 @@ export const statsWords = {
     of: (name: string) => `Network of ${name}`,
     in: 'in',
     out: 'out',
-    highest: ({ peak, received, sent }: Traffic) => `Highest: ${peak}; in total ${received} in, ${sent} out`,
-    none: 'It has no network',
+    highest: ({ peak, received, sent }: Traffic) => `Peak: ${peak}; in total ${received} in, ${sent} out`,
+    none: 'No network',
   },
 };

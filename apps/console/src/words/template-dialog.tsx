@@ -3,13 +3,13 @@ export const templateDialogWords = {
   title: 'New template',
   replaceTitle: (name: string) => `Replace template “${name}”`,
   replace: 'Replace',
-  replaceHint: 'Containers that were created from it keep what they have.',
+  replaceHint: 'Containers created from it are not affected.',
   saved: ({ name, message }: { readonly name: string; readonly message: string }) => `“${name}”: ${message}.`,
-  nameHint: 'a-z, 0-9, “.”, “_” and “-”. Creations name it as their image.',
+  nameHint: 'a-z, 0-9 or . _ - Used as the image name.',
   version: 'Version',
-  versionHint: 'Containers show it: 2026-11',
+  versionHint: 'Shown on containers, e.g. 2026-11',
   descriptionExample: 'Node.js and the tools',
-  sizesUnset: 'As the tier says',
+  sizesUnset: 'Tier default',
   source: {
     title: 'Created from',
     snapshotHint: ({ contents, size }: { readonly contents: string; readonly size: string }) =>
@@ -17,18 +17,18 @@ export const templateDialogWords = {
     images: 'Images',
     anotherImage: 'Another image…',
     snapshots: 'Your snapshots',
-    present: 'The files that it has now',
+    present: 'Current files',
   },
   reference: {
     title: 'Image reference',
-    hint: 'An image on this machine, as docker build -t my-tools:1 makes it. It is never pulled.',
+    hint: 'An image on this machine, e.g. from docker build -t my-tools:1. Never pulled.',
   },
   withData: () => (
     <>
-      Containers begin with the data of the snapshot in <code>/home/user</code>; none are started in advance then
+      Start with the snapshot’s data in <code>/home/user</code> (without warm slots)
     </>
   ),
-  tiers: 'Tiers that may use it',
+  tiers: 'Available to tiers',
   more: 'Role, network, start command',
   role: {
     title: 'Role',

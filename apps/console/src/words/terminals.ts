@@ -24,7 +24,7 @@ export const terminalWords = {
     largerHint: 'Larger text (Ctrl++)',
     smaller: 'Smaller text',
     smallerHint: 'Smaller text (Ctrl+-)',
-    usual: 'Usual text size',
+    usual: 'Default text size',
   },
   fullScreen: {
     enter: 'Full screen',
@@ -37,20 +37,20 @@ export const terminalWords = {
   elsewhere: {
     label: 'Open elsewhere',
     head: 'Open elsewhere:',
-    show: 'Show it here',
+    show: 'Show here',
     noWindow: 'no window',
     attached: (windows: number) => `${String(windows)} attached`,
   },
   end: {
     label: 'End this terminal',
     title: 'End this terminal?',
-    text: 'Its shell and all programs that were started in it end, in all windows.',
+    text: 'Its shell and all programs started in it end, in all windows.',
     action: 'End',
   },
 
   search: {
-    label: 'Search in the output',
-    openHint: 'Search in the output (Ctrl+Shift+F)',
+    label: 'Search the output',
+    openHint: 'Search the output (Ctrl+Shift+F)',
     matchCase: 'Match case',
     /** A small and a capital letter. */
     matchCaseSign: 'Aa',
@@ -68,8 +68,8 @@ export const terminalWords = {
 
   clipboard: {
     isEmpty: 'The clipboard has no text.',
-    cannotRead: 'The browser does not let this page read the clipboard. Press Ctrl+V instead.',
-    cannotWrite: 'The browser does not let this page copy. Right-click the selected text and choose Copy.',
+    cannotRead: 'The browser blocked reading the clipboard. Press Ctrl+V instead.',
+    cannotWrite: 'The browser blocked copying. Right-click the selected text and choose Copy.',
     nothingSelected: 'Nothing is selected in the terminal.',
     copied: 'Copied.',
     pasteQuestion: (lines: number) => `Paste ${String(lines)} lines?`,
@@ -97,8 +97,8 @@ export const terminalWords = {
   },
 
   states: {
-    away: 'The server does not respond. What you type is dropped until it responds.',
-    wasAway: 'What you typed while the server was away was dropped.',
+    away: 'The server is not responding. What you type is discarded until it is back.',
+    wasAway: 'What you typed while the server was away was discarded.',
     interrupted: 'Connection lost. Reconnecting…',
     watching: 'Another window is typing in this terminal. You are watching.',
     /** @param ending how the shell ended that was here, as a sentence */
@@ -132,7 +132,7 @@ export const terminalWords = {
     },
     lost: {
       title: 'The terminal has ended.',
-      text: 'It was gone when the connection was restored: its container has ended in between.',
+      text: 'It was gone when the connection came back: its container stopped in the meantime.',
     },
     notAllowed: { title: 'The terminal was ended.', text: 'Your tier no longer allows terminals.' },
     unknown: { title: 'The terminal has ended.', text: null },
@@ -151,6 +151,6 @@ export const terminalWords = {
     127: 'The last program was not found.',
     130: 'The last program was interrupted by Ctrl+C.',
     137: 'A program was killed (signal 9), which happens when the memory limit is reached.',
-    143: 'A program was asked to end (signal 15).',
+    143: 'A program was terminated (signal 15).',
   },
 };

@@ -1,14 +1,14 @@
 /** The fields of a new token. */
 export const tokenFieldWords = {
   scopes: {
-    title: 'What the token allows',
+    title: 'Scopes',
     read: 'see containers, events and usage',
     write: 'create, change and delete containers, and sign in here',
     exec: 'run commands, terminals and file transfers in containers',
     admin: 'administer this server: all containers and users',
   },
   expiry: {
-    title: 'The token expires',
+    title: 'Expires',
     inDays: {
       1: 'in a day',
       7: 'in a week',

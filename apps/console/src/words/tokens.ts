@@ -1,10 +1,10 @@
 /** The user's tokens. */
 export const tokenWords = {
   title: 'Tokens',
-  about: 'What programs sign in with',
+  about: 'Access tokens for the CLI and API',
   new: 'New token',
-  caption: 'Your tokens, the oldest first',
-  columns: { prefix: 'Begins with', scopes: 'Scopes', expires: 'Expires' },
+  caption: 'Your tokens, oldest first',
+  columns: { prefix: 'Prefix', scopes: 'Scopes', expires: 'Expires' },
   empty: 'No tokens',
   ofThisSession: 'this session',
   onlyFor: (container: string) => `only ${container}`,
@@ -12,15 +12,15 @@ export const tokenWords = {
 
   revoke: {
     title: (name: string) => `Revoke “${name}”?`,
-    text: 'Requests with this token are refused from then on, and its connections are closed.',
-    textOfThisSession: 'It is the token of this session: you are signed out then.',
+    text: 'The token stops working, and its connections are closed.',
+    textOfThisSession: 'This is the token of this session: you will be signed out.',
     action: 'Revoke',
   },
   create: {
-    nameHint: 'To recognise it by: laptop, ci',
-    expiryHint: 'It stays valid after you sign out, until it is revoked or expires.',
+    nameHint: 'e.g. laptop, ci',
+    expiryHint: 'Stays valid after you sign out, until revoked or expired.',
     limitedExpiryHint: (latest: string) =>
-      `It stays valid after you sign out, until it is revoked or expires: at the latest on ${latest}, ` +
+      `Stays valid after you sign out, until revoked or expired: on ${latest} at the latest, ` +
       'as this session does. `npm run token` on the server makes longer ones.',
     access: 'Access',
     everything: 'All containers',
@@ -28,12 +28,12 @@ export const tokenWords = {
     accessHint: 'For an agent, choose one container. The token ends when that container is deleted permanently.',
     forks: 'May fork the container and use its forks',
     format: 'Used by',
-    formats: { berth: "Berth's API, client and command line", e2b: "Programs with E2B's SDKs" },
+    formats: { berth: 'Berth API, client and CLI', e2b: 'E2B SDKs' },
   },
   made: {
     title: (name: string) => `Token “${name}”`,
-    text: 'The token is shown only once. Anyone who has it can do with your containers what its scopes allow.',
-    secret: 'The token',
+    text: 'Shown only once. Anyone with this token can use your containers within its scopes.',
+    secret: 'Token',
     expires: (time: string) => `It expires on ${time}.`,
     forE2b: (origin: string) => `Set E2B_API_KEY to this token, and E2B_API_URL and E2B_SANDBOX_URL to ${origin}/e2b.`,
     done: 'Done',

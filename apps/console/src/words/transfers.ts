@@ -14,7 +14,7 @@ export const transferWords = {
   uploaded: (size: string) => `Uploaded · ${size}`,
   downloaded: (size: string) => `Downloaded · ${size}`,
   cancelled: 'Cancelled',
-  nameTaken: 'A file of this name was created there meanwhile.',
+  nameTaken: 'A file with this name was created in the meantime.',
   cancel: { button: 'Cancel', label: (name: string) => `Cancel ${name}` },
   retry: { button: 'Retry', label: (name: string) => `Retry ${name}` },
   replace: { button: 'Replace', label: (name: string) => `Replace ${name}` },
@@ -36,14 +36,14 @@ export const transferWords = {
   severalFile: ({ folder, count }: { folder: string; count: number }) => `${folder}-${String(count)}-items.tar`,
   faults: {
     of: ({ name, fault }: { name: string; fault: string }) => `“${name}”: ${fault}`,
-    fileTooLarge: (limit: string) => `A file can have at most ${limit} here.`,
+    fileTooLarge: (limit: string) => `Files can be at most ${limit} here.`,
     archiveTooLarge: (limit: string) => `At most ${limit} can be uploaded at once as a folder or as many files.`,
-    brokenOff: 'The connection broke off. What was received is not complete.',
-    folderNotComplete: 'The archive is not complete: something in the folder could not be read.',
-    archiveNotComplete: 'The archive is not complete.',
+    brokenOff: 'The connection was lost. The download is incomplete.',
+    folderNotComplete: 'The archive is incomplete: some of the folder could not be read.',
+    archiveNotComplete: 'The archive is incomplete.',
     unreadable: (path: string) => `The browser cannot read “${path}”. It was not uploaded.`,
     cannotBeDropped: (name: string | undefined) =>
-      `This browser cannot read “${name ?? 'it'}”. If it is a folder, use “Upload folder”.`,
+      `This browser cannot read “${name ?? 'it'}”. For a folder, use “Upload folder”.`,
     cannotReplace: (names: string) =>
       `Nothing was uploaded: a file cannot replace a folder, nor a folder a file: ${names}.`,
   },

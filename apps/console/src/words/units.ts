@@ -11,20 +11,20 @@ export const unitWords = {
   gigabytes: (count: string) => `${count} GB`,
   terabytes: (count: string) => `${count} TB`,
   cpus: (count: string) => `${count} CPU`,
-  percent: (count: string) => `${count} %`,
+  percent: (count: string) => `${count}%`,
   range: ({ min, max }: { min: string; max: string }) => `${min} to ${max}`,
   justNow: 'just now',
   ago: (time: string) => `${time} ago`,
   in: (time: string) => `in ${time}`,
   /** What is wrong with an amount that was entered. */
   faults: {
-    noPoint: 'Write decimals with a point, such as 1.5.',
+    noPoint: 'Use a decimal point, e.g. 1.5.',
     noSize: ({ gigabytes, megabytes }: { gigabytes: string; megabytes: string }) =>
-      `Enter an amount, such as ${gigabytes} GB or ${megabytes} MB.`,
-    noCpus: ({ one, other }: { one: string; other: string }) => `Enter an amount, such as ${one} or ${other}.`,
-    noTime: 'Enter a time, such as 30 min, 2 h or 7 d.',
+      `Enter an amount, e.g. ${gigabytes} GB or ${megabytes} MB.`,
+    noCpus: ({ one, other }: { one: string; other: string }) => `Enter an amount, e.g. ${one} or ${other}.`,
+    noTime: 'Enter a time, e.g. 30 min, 2 h or 7 d.',
     noUnit: 'Add a unit: 30 min, 2 h or 7 d.',
-    tooMuch: 'This is too much.',
+    tooMuch: 'Too large.',
     notWhole: ({ text, below, above, unit }: { text: string; below: string; above: string; unit: string }) =>
       `${text} is between ${below} and ${above} ${unit}. Enter a whole number of them.`,
     /** The smallest units, of which an amount is a whole number. */

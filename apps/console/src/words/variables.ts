@@ -2,7 +2,7 @@
 export const variableWords = {
   title: 'Environment variables',
   none: 'None.',
-  hint: 'Programs that start from now on get them; running programs keep theirs.',
+  hint: 'Used by programs started from now on. Running programs keep their values.',
   /** Of a fixed length, which says nothing of the value. */
   mask: '••••••••',
   masked: 'hidden value',
@@ -17,6 +17,6 @@ export const variableWords = {
   editTitle: (name: string) => `Change ${name}`,
   remove: {
     title: (name: string) => `Delete ${name}?`,
-    text: 'The value cannot be brought back. Running programs keep it.',
+    text: 'This cannot be undone. Running programs keep the value.',
   },
 };

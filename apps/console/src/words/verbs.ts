@@ -5,11 +5,11 @@ export const verbWords = {
   deleted: (name: string) => `“${name}” was deleted.`,
   stop: {
     title: (name: string) => `Stop “${name}”?`,
-    text: 'All that runs in it ends. Its data stays, and it can be started again.',
+    text: 'All programs in it end. Its data is kept.',
   },
   restart: {
     title: (name: string) => `Restart “${name}”?`,
-    text: 'All programs in it end, and it is started again. Its data stays.',
+    text: 'All programs in it end, and it starts again. Its data is kept.',
   },
   /** `3 of 4 containers stopped.` */
   summary: ({ count, total, done }: { count: number; total: number; done: string }) => {
