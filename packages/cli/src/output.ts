@@ -71,13 +71,18 @@ function cut(line: string, width: number): string {
 }
 
 type Colour = 'green' | 'yellow' | 'red' | 'dim';
-/** By the first word of a status. */
-const COLOURS = new Map<string, Colour>([
-  ...['running', 'ready', 'active', 'online'].map((word) => [word, 'green'] as const),
-  ...['creating', 'paused', 'pending', 'drain', 'drained'].map((word) => [word, 'yellow'] as const),
-  ...['error', 'failed', 'failing', 'disabled', 'unreachable'].map((word) => [word, 'red'] as const),
-  ...['stopped', 'deleted', 'offline'].map((word) => [word, 'dim'] as const),
-]);
+/** The words that a status begins with, by the colour that it gets. */
+const STATUS_WORDS: Record<Colour, readonly string[]> = {
+  green: ['running', 'ready', 'active', 'online'],
+  yellow: ['creating', 'paused', 'pending', 'drain', 'drained'],
+  red: ['error', 'failed', 'failing', 'disabled', 'unreachable'],
+  dim: ['stopped', 'deleted', 'offline'],
+};
+const COLOURS = new Map(
+  (Object.keys(STATUS_WORDS) as Colour[]).flatMap((colour) =>
+    STATUS_WORDS[colour].map((word) => [word, colour] as const),
+  ),
+);
 
 function colouredStatus(status: string): string {
   const colour = COLOURS.get(/^[a-z]+/.exec(status)?.[0] ?? '');
