@@ -116,7 +116,7 @@ describe('berth admin', () => {
       expect((await someone.api.create({ disk_mb: 2048 })).status).toBe(202);
       const shown = await warm();
       expect(shown.stdout).toMatch(
-        /^KEY +IMAGE +MEMORY +CPUS +DISK +WANTED +READY +MAKING +RELEASING\n[\da-f-]+ +\S+ +256m +0?\.5 +/,
+        /^KEY +IMAGE +MEMORY +CPUS +DISK +WANTED +READY +STARTING +RELEASING\n[\da-f-]+ +\S+ +256 MB +0?\.5 +/,
       );
       expect(shown.stderr).toMatch(/^file; used by 1 creation; not used: none_ready 1\n/);
       expect(JSON.parse((await warm('--json')).stdout)).toMatchObject({ mode: 'file', hits: 1 });

@@ -156,7 +156,9 @@ describe('berth stats of several containers', () => {
     }) satisfies Handler);
     expect(await line.berth('stats', '-f')).toMatchObject({
       code: 3,
-      stderr: expect.stringMatching(/^berth: stats: not allowed on .* does not allow access .*\n$/) as string,
+      stderr: expect.stringMatching(
+        /^berth: stats: not allowed on .* Your tier does not include terminal and file access\.\n$/,
+      ) as string,
     });
   });
 

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { CommandLine, type PersonsTerminal } from './command-line.ts';
 import { CONTAINER, CONTAINER_ID as ID, type Handler, ME, ScriptedServer, STATS } from './scripted-server.ts';
 
@@ -84,7 +85,8 @@ describe('berth at a terminal', () => {
     server.on(`GET /api/containers/${ID}/processes`, { processes });
     terminal = line.inTerminal('rows 24 cols 60', 'top', 'dev');
     await terminal.shows('ended with 0');
-    const [, head = '', first = '', second = ''] = /(ID .*)\r\n(.*)\r\n(.*)\r\nended/.exec(terminal.shown) ?? [];
+    const shown = stripVTControlCharacters(terminal.shown);
+    const [, head = '', first = '', second = ''] = /(ID .*)\r\n(.*)\r\n(.*)\r\nended/.exec(shown) ?? [];
     expect(head).toMatch(/^ID +KIND +STATUS +OUTPUT +AGE +COMMAND$/);
     expect(Array.from(first)).toHaveLength(60);
     expect(first).toMatch(/^p-1 +process +running +10 B +\d+d +sh -c 'echo long .*…$/);
@@ -117,6 +119,6 @@ describe('berth at a terminal', () => {
     server.on('GET /api/me', ME);
     terminal = line.inTerminal('rows 50 cols 120', 'whoami');
     await terminal.shows('ended with 0');
-    expect(terminal.shown).toContain('\u001b[1mUser\u001b[0m');
+    expect(terminal.shown).toContain('\u001b[1mUser\u001b[22m');
   });
 });
