@@ -115,10 +115,44 @@ describe('berth at a terminal', () => {
     await terminal.shows(/ready: snapshot deleted\r\n[\s\S]*ended with 0/);
   });
 
-  it('must have bold headings', async () => {
+  it('must have bold headings and coloured statuses, but not with NO_COLOR, nor in a pipe', async () => {
+    const green = '\u001b[32mrunning\u001b[39m';
     server.on('GET /api/me', ME);
     terminal = line.inTerminal('rows 50 cols 120', 'whoami');
     await terminal.shows('ended with 0');
     expect(terminal.shown).toContain('\u001b[1mUser\u001b[22m');
+    terminal.close();
+    terminal = line.inTerminal('rows 50 cols 160', 'ls');
+    await terminal.shows('ended with 0');
+    expect(terminal.shown).toContain(green);
+    terminal.close();
+    terminal = line.with({ NO_COLOR: '1' }).inTerminal('rows 50 cols 160', 'ls');
+    await terminal.shows(/dev +running [\s\S]*ended with 0/);
+    expect(terminal.shown).not.toContain('\u001b[');
+    const [piped, forced] = [await line.berth('ls'), await line.with({ FORCE_COLOR: '1' }).berth('ls')];
+    expect(piped.stdout).not.toContain('\u001b[');
+    expect(forced.stdout).toContain(green);
+    expect(stripVTControlCharacters(forced.stdout)).toBe(piped.stdout);
+  });
+
+  it('must say what to do next where a list is empty, and write an empty table in a pipe', async () => {
+    server.on('GET /api/snapshots', { snapshots: [], next_cursor: null });
+    terminal = line.inTerminal('rows 24 cols 120', 'snapshot', 'ls');
+    await terminal.shows('No snapshots yet. Create one: berth snapshot create NAME\r\n');
+    const piped = await line.berth('snapshot', 'ls');
+    expect(piped).toMatchObject({ code: 0, stderr: '' });
+    expect(piped.stdout).toMatch(/^ID +NAME .*\n$/);
+  });
+
+  it('must take a start command without a shell, and say how to use one', async () => {
+    const faulty: readonly (readonly [text: string, advice: string])[] = [
+      ['npm start | tee log', 'It runs without a shell. Use --start "sh -c '],
+      ["echo 'it", 'A quotation mark is not closed.'],
+      [' ', 'Enter a command.'],
+    ];
+    for (const [text, advice] of faulty) {
+      const { code, stderr } = await line.berth('create', '--start', text);
+      expect([code, stderr]).toEqual([2, expect.stringContaining(advice)]);
+    }
   });
 });

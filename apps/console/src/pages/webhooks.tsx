@@ -13,6 +13,7 @@ import { Paged, useRounds } from '../ui/paged';
 import {
   Ago,
   Empty,
+  Lasting,
   LinesField,
   Listing,
   PageHead,
@@ -223,7 +224,9 @@ function WebhookStatus({ of }: { readonly of: WebhookView }): JSX.Element {
         <Status of="warn" word={states.failing} />
       )}
       {status_reason !== null && <span class="small muted">{reasonInWords(status_reason)}</span>}
-      {failing_since !== null && <span class="small muted">{states.failingSince(<Ago time={failing_since} />)}</span>}
+      {failing_since !== null && (
+        <span class="small muted">{states.failingFor(<Lasting since={failing_since} />)}</span>
+      )}
     </div>
   );
 }

@@ -231,6 +231,16 @@ export function Ago({ time }: { readonly time: string }): JSX.Element {
   );
 }
 
+/** How long something has lasted; when it began on hover. */
+export function Lasting({ since }: { readonly since: string }): JSX.Element {
+  const seconds = (Math.max(now.value, Date.now()) - Date.parse(since)) / 1000;
+  return (
+    <time dateTime={since} title={at(since)}>
+      {briefly(seconds)}
+    </time>
+  );
+}
+
 /** What to say where there is nothing. */
 export function Empty({ title, children }: { readonly title: string; readonly children?: ComponentChildren }) {
   return (

@@ -24,7 +24,7 @@ export const webhookWords = {
     paused: 'Paused',
     disabled: 'Disabled',
     failing: 'Failing',
-    failingSince: (time: JSX.Element) => <>since {time}</>,
+    failingFor: (time: JSX.Element) => <>for {time}</>,
   },
   test: {
     action: 'Test',
