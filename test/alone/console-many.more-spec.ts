@@ -119,7 +119,7 @@ describe('a list of 1,000 containers', () => {
 
   it('must be right again by itself after the server was restarted and things happened meanwhile', async () => {
     await berth.stop();
-    await page.getByText('The connection to the server is lost.').waitFor();
+    await page.getByText('Connection lost.').waitFor();
     berth = await Berth.start({ engine: new FakeEngine(engine.daemon), database, environment });
     await user.api.start(middle);
     await page.getByText('Live', { exact: true }).waitFor();

@@ -200,7 +200,7 @@ it('the page of the machine must explain its numbers, and show the last day', as
   expect(reserved).not.toBe('0 MB');
   const chart = page.getByRole('region', { name: 'Memory of the machine', exact: true });
   await chart.getByText(`Reserved ${reserved}`).waitFor();
-  await page.getByText('Disk sizes of containers are limits').waitFor();
+  await page.getByText('Disk sizes are limits').waitFor();
   const idle = page.getByRole('group', { name: 'Idle sandboxes', exact: true });
   await idle.getByText('idle for 10 minutes').waitFor();
   await idle.getByText('The cost of an idle sandbox was not measured.').waitFor();

@@ -151,8 +151,8 @@ describe('text that comes without keys', () => {
 
 describe('while the server is away', () => {
   const interrupted = (): Promise<void> => page.getByText('Connection lost. Reconnecting…').waitFor();
-  const dropped = (): Promise<void> => page.getByText('What you type is dropped until it responds').waitFor();
-  const back = (): Promise<void> => page.getByText('What you typed while the server was away was dropped').waitFor();
+  const dropped = (): Promise<void> => page.getByText('What you type is discarded until it is back').waitFor();
+  const back = (): Promise<void> => page.getByText('What you typed while the server was away was discarded').waitFor();
 
   it('must drop what is typed and pasted after some seconds, say so, and run nothing of it later', async () => {
     await focus();

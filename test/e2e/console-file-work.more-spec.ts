@@ -68,7 +68,7 @@ describe('the files of a container in the console', () => {
     await click('Size');
     await page.locator('th[aria-sort="descending"]').getByText('Size').waitFor();
     expect(await names()).toEqual(['zoo', 'a', 'file10', 'file9']);
-    await click('Changed');
+    await click('Modified');
     expect((await names()).at(-1)).toBe('a');
     await click('Name');
     await click('Name');
@@ -325,7 +325,7 @@ describe('the files of a container in the console', () => {
   it('must be shown as PDFs in the viewer of the browser, or be said to need one', async () => {
     await upload(['paper.pdf', Buffer.from('%PDF-1.4 a paper')]);
     await click('paper.pdf');
-    await page.getByText('This browser does not show PDFs').waitFor();
+    await page.getByText('This browser cannot show PDFs').waitFor();
     await click('Close');
     // The browser of the tests has no viewer: it is seen that one would be given the file.
     await page.evaluate(`Object.defineProperty(navigator, 'pdfViewerEnabled', { value: true, configurable: true })`);

@@ -84,7 +84,7 @@ describe("a container's page", () => {
   it('must take a snapshot, and show its progress, its contents and its size', async () => {
     const hold = engine.holdOn('volumes.copy', { call: 2 });
     await click('New snapshot');
-    await dialog().getByText('It contains no memory and no running programs.').waitFor();
+    await dialog().getByText('It does not include memory or running programs.').waitFor();
     expect(await look()).toEqual([]);
     await dialog().getByLabel('Name').fill('first');
     await dialog().getByLabel('Description').fill('with nginx');
@@ -141,7 +141,7 @@ describe("a container's page", () => {
     const names = async (): Promise<number> => page.locator('tr[data-id]').count();
     expect(await names()).toBe(2);
     await click('Restore: first');
-    await dialog().getByLabel('Keep the present state').uncheck();
+    await dialog().getByLabel('Keep the current state').uncheck();
     await dialog().getByText('will be permanently deleted').waitFor();
     expect(await look()).toEqual([]);
     await dialog().getByRole('button', { name: 'Restore' }).click();
@@ -180,7 +180,7 @@ describe("a container's page", () => {
     for (const container of engine.daemon.containers.values()) container.layer = 'nginx';
     await click('Settings');
     await dialog().getByLabel('Memory').fill('512 MB');
-    await dialog().getByText('The container is recreated, and restarted: its programs end.').waitFor();
+    await dialog().getByText('The container is recreated and restarted, which ends its programs.').waitFor();
     expect(await look()).toEqual([]);
     await click('Save');
     await says(isKept ? 'is still there' : 'Only /home/user was kept');
@@ -218,7 +218,7 @@ describe('the page of snapshots', () => {
     await row('renamed').getByText('a deleted container').waitFor();
     expect(await look()).toEqual([]);
     await choose('snapshot renamed', 'Delete');
-    await dialog().getByText('Containers that were created from it stay as they are.').waitFor();
+    await dialog().getByText('Containers created from it are not affected.').waitFor();
     await dialog().getByRole('button', { name: 'Delete' }).click();
     await row('renamed').waitFor({ state: 'detached' });
     await says('1 of 5');

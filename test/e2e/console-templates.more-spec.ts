@@ -121,10 +121,10 @@ it('a template of a snapshot must be made from the page of snapshots, and creati
   await dialog().getByText('Data and installed software, 10 MB. Its files are copied.').waitFor();
   await dialog().getByLabel('Name').fill('sandbox');
   await dialog().getByLabel('Version').fill('1');
-  await dialog().getByLabel('Containers begin with the data').check();
+  await dialog().getByLabel('Start with the snapshot’s data').check();
   expect(await browser.faultsOf(page)).toEqual([]);
   await dialog().getByRole('button', { name: 'Create', exact: true }).click();
-  await dialog().getByRole('alert').getByText('The catalogue has an image of this name.').waitFor();
+  await dialog().getByRole('alert').getByText('The catalogue already has an image with this name.').waitFor();
   await dialog().getByLabel('Name').fill('node-tools');
   await dialog().getByLabel('Memory').fill('512 MB');
   await save('Create');

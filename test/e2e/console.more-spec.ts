@@ -121,7 +121,7 @@ describe('the console', () => {
     expect(await page.evaluate('[document.cookie, localStorage.length]')).toEqual(['', 0]);
     const second = await context.newPage();
     await second.goto('/usage');
-    await second.getByRole('heading', { name: 'Usage' }).waitFor();
+    await second.getByRole('heading', { name: 'Usage', exact: true }).waitFor();
     const tokens = async (): Promise<unknown[]> =>
       (await user.api.call('GET', '/api/tokens')).body['tokens'] as unknown[];
     expect(await tokens()).toHaveLength(2);
@@ -157,7 +157,7 @@ describe('the console', () => {
     await second.addInitScript(`addEventListener('DOMContentLoaded', () =>
       new MutationObserver(() => window.seen(document.body.innerText)).observe(document.body, { childList: true, subtree: true }))`);
     await second.goto('/usage');
-    await second.getByRole('heading', { name: 'Usage' }).waitFor();
+    await second.getByRole('heading', { name: 'Usage', exact: true }).waitFor();
     expect(seen.filter((text) => text.includes('Continue as guest'))).toEqual([]);
     await context.close();
   });
@@ -196,7 +196,7 @@ describe('the console', () => {
     const context = await browser.context();
     const page = await context.newPage();
     await page.goto('/#code=unknown');
-    await page.getByText('This sign-in link was used or has expired').waitFor();
+    await page.getByText('This sign-in link has expired or was already used').waitFor();
     await page.getByLabel('Token').fill('nonsense');
     await page.getByRole('button', { name: 'Sign in' }).click();
     await page.getByText('This token is unknown, revoked or expired.').waitFor();
@@ -558,7 +558,7 @@ describe('the console of other servers', () => {
 
   it('must say on every page, before the sign-in too, that containers are only simulated', async () => {
     const page = await open({ environment: { ENGINE: 'simulated' } });
-    const banner = page.getByText('This server has no Docker: its containers are made up');
+    const banner = page.getByText('This server has no Docker. Its containers are simulated');
     await banner.waitFor();
     await page.getByRole('link', { name: 'Machine' }).click();
     // The page without it, while its script is loaded, has the banner too.
