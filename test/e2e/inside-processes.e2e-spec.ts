@@ -7,6 +7,11 @@ import { openTestDatabase, TestDatabase } from '../support/databases/test-databa
 
 jest.setTimeout(120_000);
 
+interface TimedPiece {
+  readonly data: string;
+  readonly time: string;
+}
+
 describe('processes in a container on real Docker under gVisor', () => {
   const docker = new RealDocker();
   const environment = { INSTANCE_ID: `test-processes-${String(process.pid)}` };
@@ -35,11 +40,14 @@ describe('processes in a container on real Docker under gVisor', () => {
     expect([status, body]).toEqual([201, expect.objectContaining({ status: 'running', program: 'sh' })]);
     return `/${String(body['id'])}`;
   };
-  const follow = (id: string, { after, lastEventId }: { after?: number; lastEventId?: string } = {}) =>
+  const follow = (
+    id: string,
+    { after, lastEventId, query = '' }: { after?: number; lastEventId?: string; query?: string } = {},
+  ) =>
     EventStreamClient.open({
       url: berth.url,
       token: user.token,
-      path: `/api/containers/${container.db_id}/processes${id}/output`,
+      path: `/api/containers/${container.db_id}/processes${id}/output${query}`,
       after,
       lastEventId,
     });
@@ -98,6 +106,35 @@ describe('processes in a container on real Docker under gVisor', () => {
     const said = (told: EventStreamClient['told']): string =>
       told.map(({ data }) => (data as { data?: string }).data ?? '').join('');
     expect([said(client.told), said(late.told)]).toEqual(['aübend', 'übend']);
+  });
+
+  it('must be told with the times at which they were written, where that is wanted', async () => {
+    const began = Date.now();
+    const id = await sh("printf 'one\\ntwo\\n'; read line; printf three; echo four >&2");
+    await eventually(async () => expect(textOf(await page(id))).toBe('one\ntwo\n'));
+    const seenAt = Date.now();
+    // What comes within 10 ms may have one time.
+    await eventually(() => expect(Date.now()).toBeGreaterThan(seenAt + 20));
+    const typed = Date.now();
+    await call('POST', `${id}/stdin`, { data: '\n' });
+    await eventually(async () => expect((await call('GET', id)).body).toMatchObject({ status: 'exited' }));
+    const plain = (await page(id))['output'];
+    expect(plain).toEqual([
+      { stream: 'stdout', offset: 0, data: 'one\ntwo\nthree' },
+      { stream: 'stderr', offset: 13, data: 'four\n' },
+    ]);
+    const client = await follow(id, { query: '?times=true' });
+    await eventually(() => expect(client.ending).toBe('complete'));
+    const followed = client.told.filter(({ name }) => name === 'output').map(({ data }) => data);
+    for (const pieces of [(await page(id, '?times=true'))['output'], followed] as TimedPiece[][]) {
+      expect(pieces.map(({ data }) => data).join('')).toBe('one\ntwo\nthreefour\n');
+      expect(pieces.length).toBeGreaterThanOrEqual(3);
+      const times = pieces.map(({ time }) => Date.parse(time));
+      expect(times).toEqual(times.toSorted((one, other) => one - other));
+      const [first = 0, last = 0] = [times[0], times.at(-1)];
+      // The clock of the sandbox is the machine's, to a few milliseconds.
+      expect([first > began - 20, first < typed, last > typed - 20]).toEqual([true, true, true]);
+    }
   });
 
   it('must have their last MiB kept however much they write, and tell of the gap', async () => {

@@ -72,6 +72,7 @@ const EXAMPLES: Readonly<Record<string, Examples>> = {
   logs: [
     ['berth logs dev', 'Output of the start command'],
     ['berth logs dev -f -n 20', 'Its last 20 lines, and new output'],
+    ['berth logs dev -t', 'Each line with the time at which it was written'],
   ],
   'run-code': [
     ['berth run-code notebook -c "x = 20; x * 2"', 'The value of the last line, in the image code'],

@@ -46,6 +46,7 @@ export function addInsideCommands(program: Command): void {
     .description('Show output of the start command, or of a process by its id')
     .option('-f, --follow', 'Also show new output')
     .option('-n, --tail <lines>', 'Show only the last lines', lineCount)
+    .option('-t, --timestamps', 'Show when each line was written')
     .action(async (name: string, process: string | undefined, options: LogOptions, command: Command) =>
       logs(await openSession(command), { name, process }, options),
     );
@@ -79,6 +80,7 @@ async function processes(session: Session, name: string): Promise<void> {
 interface LogOptions {
   readonly follow?: boolean;
   readonly tail?: number;
+  readonly timestamps?: boolean;
 }
 
 interface ExecOptions {
@@ -181,30 +183,33 @@ class CollectedOutput {
 async function logs(
   session: Session,
   { name, process: wanted }: { readonly name: string; readonly process: string | undefined },
-  { follow, tail }: LogOptions,
+  { follow, tail, timestamps: times }: LogOptions,
 ): Promise<void> {
   const { berth, isJson, signal } = session;
   const id = await findId(session, name);
   const pid = wanted === undefined ? (await mainProcess(session, id)).id : await processId(session, id, wanted);
+  const stamped = times === true ? stampLines() : undefined;
   const show = (chunk: api.OutputChunkView): void => {
     if (isJson) sayJsonLine(chunk);
-    else process[chunk.stream].write(chunk.data);
+    else process[chunk.stream].write(stamped?.(chunk) ?? chunk.data);
   };
+  const withTimes = times === true ? { times } : {};
+  const source = { id, pid, ...withTimes };
   let after = 0;
   if (tail === undefined && follow !== true) {
-    for await (const page of pagesOf(session, id, pid)) page.output.forEach(show);
+    for await (const page of pagesOf(session, source)) page.output.forEach(show);
     return;
   }
   if (tail !== undefined) {
     const kept: api.OutputChunkView[] = [];
-    for await (const page of pagesOf(session, id, pid)) {
+    for await (const page of pagesOf(session, source)) {
       kept.push(...page.output);
       after = page.next;
     }
     lastLines(kept, tail).forEach(show);
   }
   if (follow !== true) return;
-  for await (const message of berth.processes.follow(id, pid, { signal, after })) {
+  for await (const message of berth.processes.follow(id, pid, { signal, after, ...withTimes })) {
     if (message.type === 'output') show(message);
     else if (isJson) sayJsonLine(message);
     else if (message.type === 'gap') note('[earlier output is no longer stored]');
@@ -212,9 +217,31 @@ async function logs(
   }
 }
 
-async function* pagesOf({ berth, signal }: Session, id: string, pid: string): AsyncGenerator<api.ProcessOutputView> {
+/** Puts in front of each line when it began. */
+function stampLines(): (chunk: api.OutputChunkView) => string {
+  /** The outputs that are within a line. */
+  const open = new Set<api.OutputChunkView['stream']>();
+  return ({ stream, data, time = '' }) => {
+    const text = data.replaceAll(/\n(?!$)/g, `\n${time} `);
+    const stamped = open.has(stream) ? text : `${time} ${text}`;
+    if (data.endsWith('\n')) open.delete(stream);
+    else open.add(stream);
+    return stamped;
+  };
+}
+
+interface Source {
+  readonly id: string;
+  readonly pid: string;
+  readonly times?: boolean;
+}
+
+async function* pagesOf(
+  { berth, signal }: Session,
+  { id, pid, ...options }: Source,
+): AsyncGenerator<api.ProcessOutputView> {
   for (let after = 0; ;) {
-    const page = await berth.processes.output(id, pid, { after, signal });
+    const page = await berth.processes.output(id, pid, { ...options, after, signal });
     if (page.output.length === 0) return;
     yield page;
     after = page.next;

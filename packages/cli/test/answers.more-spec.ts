@@ -503,6 +503,13 @@ berth: stop other: not authorized on ${host()}. It belongs to another user. \`be
     expect(await shown('--tail', '3')).toBe('two\nthree\nfour');
     expect(await shown('--tail', '9')).toBe('one\ntwo\nthree\nfour');
     expect(await shown('-f', '-n', '2')).toBe('three\nfour five\n');
+    // Each line has the time of its beginning.
+    for (const [at, chunk] of output.entries()) Object.assign(chunk, { time: `2026-11-03T00:00:0${String(at)}.000Z` });
+    const stamps = [0, 0, 1, 2].map((second) => `2026-11-03T00:00:0${String(second)}.000Z`);
+    expect((await shown('-t')).split('\n')).toEqual(
+      ['one', 'two', 'three', 'four'].map((line, at) => `${stamps[at] ?? ''} ${line}`),
+    );
+    expect(server.requests.at(-1)).toContain('times=true');
   });
 
   it('must show the use of all running containers, or of some, once without a terminal', async () => {

@@ -1990,6 +1990,10 @@ export type OutputChunkView = {
      */
     offset: number;
     data: string;
+    /**
+     * When the data was written, by the clock of the sandbox. Present with "times".
+     */
+    time?: string;
 };
 
 export type ProcessOutputView = {

@@ -8,6 +8,8 @@ export interface OutputOptions extends CallOptions {
   /** Offset of the first byte; by default the first byte that is kept. */
   readonly after?: number;
   readonly encoding?: 'utf-8' | 'base64';
+  /** Whether each piece has the `time` at which it was written, by the clock of the sandbox. */
+  readonly times?: boolean;
 }
 
 /** A message of a followed process. After a `gap`, output continues at the gap's offset. */
@@ -51,13 +53,14 @@ export class Processes {
   follow(
     id: string,
     process: string,
-    { signal, after, encoding }: OutputOptions = {},
+    { signal, after, encoding, times }: OutputOptions = {},
   ): AsyncGenerator<ProcessMessage, void, undefined> {
     const route = path`/api/containers/${id}/processes/${process}/output`;
     let from = after;
     return resumed({
       signal,
-      open: () => this.http.request('GET', route, { query: { after: from, encoding }, headers: EVENT_STREAM, signal }),
+      open: () =>
+        this.http.request('GET', route, { query: { after: from, encoding, times }, headers: EVENT_STREAM, signal }),
       read: async function* (response) {
         for await (const { event, data, id: next } of readUntil(response, { signal, last: 'exit' })) {
           if (next !== '') from = Number(next);

@@ -34,6 +34,11 @@ export class ReadOutputDto {
   @IsString()
   @IsIn(OUTPUT_ENCODINGS, { message: ENCODING_RULE })
   encoding?: OutputEncoding;
+
+  @Choice(['true', 'false'], 'Return when each piece was written. Pieces are smaller then.', { default: 'false' })
+  @IsOptional()
+  @IsIn(['true', 'false'])
+  times?: 'true' | 'false';
 }
 
 /** Body of `POST /api/containers/:id/processes/:pid/stdin`. */
@@ -112,6 +117,8 @@ export class OutputChunkView {
   @Count('Byte offset in the combined output.', { example: 0 })
   readonly offset: number;
   @Text({ example: 'listening\n' }) readonly data: string;
+  @Timestamp('When the data was written, by the clock of the sandbox. Present with "times".', { required: false })
+  readonly time?: string;
 }
 
 /** Answer of `GET /api/containers/:id/processes/:pid/output`. */

@@ -102,21 +102,21 @@ export class ProcessAnswers implements OnModuleDestroy {
       sendGap(after);
       return exitView(found.row);
     }
-    const text = new OutputChunks(readingOf(call.query).encoding);
+    const text = new OutputChunks(readingOf(call.query));
     const send = (chunks: readonly OutputChunk[], end: number): void => {
       for (const [index, chunk] of chunks.entries()) {
         stream.send({ type: 'output', id: chunks[index + 1]?.offset ?? text.next(end), payload: chunk });
       }
     };
     let end = after > program.to ? program.from : after;
-    for await (const { stream: from, data, offset = end } of program.output) {
+    for await (const { offset = end, ...piece } of program.output) {
       if (stream.isOver) return null;
       if (offset > end) {
         send(text.rest(), end);
         sendGap(offset);
       }
-      end = offset + data.length;
-      send(text.take({ stream: from, data, offset }), end);
+      end = offset + piece.data.length;
+      send(text.take({ ...piece, offset }), end);
       await stream.drained();
     }
     if (stream.isOver || this.processes.isClosing) return null;
@@ -144,10 +144,15 @@ interface Following {
   readonly call: OutputCall;
 }
 
-type Reading = Required<Pick<ReadOutputDto, 'limit' | 'encoding'>>;
+interface Reading {
+  readonly limit: number;
+  readonly encoding: OutputEncoding;
+  /** Each chunk has its time. */
+  readonly withTimes?: boolean;
+}
 
-function readingOf({ limit = OUTPUT_PAGE_BYTES.default, encoding = 'utf-8' }: ReadOutputDto): Reading {
-  return { limit, encoding };
+function readingOf({ limit = OUTPUT_PAGE_BYTES.default, encoding = 'utf-8', times }: ReadOutputDto): Reading {
+  return { limit, encoding, withTimes: times === 'true' };
 }
 
 function exitView({ exitCode, reason, endedAt }: ProcessRow): ProcessExitView {
@@ -164,6 +169,7 @@ interface OutputChunk {
   /** The number of bytes of both outputs before this chunk. */
   readonly offset: number;
   readonly data: string;
+  readonly time?: string;
 }
 
 /** A page of the output, and where the next one begins. */
@@ -174,7 +180,7 @@ interface OutputPage {
   readonly gap: boolean;
 }
 
-type Piece = Pick<ExecOutput, 'stream' | 'data'> & { readonly offset: number };
+type Piece = Pick<ExecOutput, 'stream' | 'data'> & { readonly offset: number; readonly time?: number | undefined };
 
 /**
  * Makes text of the pieces of an output. An incomplete UTF-8 character at the end of a piece waits for the next one,
@@ -183,7 +189,7 @@ type Piece = Pick<ExecOutput, 'stream' | 'data'> & { readonly offset: number };
 class OutputChunks {
   private begun: Piece | null = null;
 
-  constructor(private readonly encoding: OutputEncoding) {}
+  constructor(private readonly reading: Pick<Reading, 'encoding' | 'withTimes'>) {}
 
   /** The offset of the first byte that was not yet returned; `end` if nothing waits. */
   next(end: number): number {
@@ -195,7 +201,7 @@ class OutputChunks {
     const isNext = begun?.stream === piece.stream && begun.offset + begun.data.length === piece.offset;
     const chunks = isNext ? [] : this.rest();
     const whole = begun && isNext ? { ...begun, data: Buffer.concat([begun.data, piece.data]) } : piece;
-    const left = this.encoding === 'base64' ? 0 : begunBytes(whole.data);
+    const left = this.reading.encoding === 'base64' ? 0 : begunBytes(whole.data);
     const end = whole.data.length - left;
     this.begun = left === 0 ? null : { ...whole, data: whole.data.subarray(end), offset: whole.offset + end };
     if (end > 0) chunks.push(this.chunkOf({ ...whole, data: whole.data.subarray(0, end) }));
@@ -209,9 +215,15 @@ class OutputChunks {
     return begun ? [this.chunkOf(begun)] : [];
   }
 
-  private chunkOf({ stream, data, offset }: Piece): OutputChunk {
-    const text = new OutputText(this.encoding);
-    return { stream, offset, data: text.piece({ stream, data }) + text.rest(stream) };
+  private chunkOf({ stream, data, offset, time }: Piece): OutputChunk {
+    const { encoding, withTimes = false } = this.reading;
+    const text = new OutputText(encoding);
+    return {
+      stream,
+      offset,
+      data: text.piece({ stream, data }) + text.rest(stream),
+      ...(withTimes && time !== undefined && { time: new Date(time).toISOString() }),
+    };
   }
 }
 
@@ -221,25 +233,26 @@ class OutputChunks {
  */
 async function readPage(
   program: ContainerProcess,
-  { after, limit, encoding, isOver }: { after: number; limit: number; encoding: OutputEncoding; isOver: boolean },
+  { after, limit, isOver, ...reading }: Reading & { after: number; isOver: boolean },
 ): Promise<OutputPage> {
   const { from, to } = program;
-  const runs: { readonly stream: Piece['stream']; readonly offset: number; readonly parts: Buffer[] }[] = [];
+  const runs: (Omit<Piece, 'data'> & { readonly parts: Buffer[] })[] = [];
   let end = from;
   if (from < to) {
     const upTo = Math.min(to, from + limit);
-    for await (const { stream, data, offset = end } of program.output) {
+    for await (const { stream, data, time, offset = end } of program.output) {
       // The bytes between were overwritten meanwhile: the next page tells it.
       if (offset !== end) break;
       const part = data.subarray(0, upTo - end);
       const last = runs.at(-1);
-      if (last?.stream === stream) last.parts.push(part);
-      else runs.push({ stream, offset: end, parts: [part] });
+      const isSame = last?.stream === stream && (reading.withTimes !== true || last.time === time);
+      if (isSame) last.parts.push(part);
+      else runs.push({ stream, offset: end, time, parts: [part] });
       end += part.length;
       if (end >= upTo) break;
     }
   }
-  const text = new OutputChunks(encoding);
+  const text = new OutputChunks(reading);
   const chunks = runs.flatMap(({ parts, ...run }) => text.take({ ...run, data: Buffer.concat(parts) }));
   if (isOver && end >= to) chunks.push(...text.rest());
   return { chunks, next: text.next(end), gap: after < from };

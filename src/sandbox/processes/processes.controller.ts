@@ -88,7 +88,7 @@ export class ProcessesController {
     summary: 'Get or stream the output of a process',
     description:
       'The last 1 MiB is stored. With "Accept: text/event-stream", sends Server-Sent Events: "output" ({ stream, ' +
-      'offset, data }) as it is written, with the next offset as its id; "gap" ({ offset }) if earlier output is ' +
+      'offset, data, and time with "times" }) as it is written, with the next offset as its id; "gap" ({ offset }) if earlier output is ' +
       'no longer stored; and finally "exit" ({ exit_code, reason, exited_at }).',
   })
   @ApiHeader({
