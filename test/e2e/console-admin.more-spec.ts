@@ -176,7 +176,7 @@ describe('the audit', () => {
     await page.getByLabel('Until').fill('2001-01-02T00:00');
     await page.getByText('No matching entries').waitFor();
     await page.getByLabel('User', { exact: true }).fill('nobody-of-this-name');
-    await page.getByRole('alert').getByText('No user has the name “nobody-of-this-name”.').waitFor();
+    await page.getByRole('alert').getByText('There is no user “nobody-of-this-name”.').waitFor();
     await click('Clear filters');
     await row('token.revoke').first().waitFor();
     expect(new URL(page.url()).search).toBe('');

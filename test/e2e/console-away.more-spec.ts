@@ -172,7 +172,7 @@ describe('while the server is away', () => {
     await page.keyboard.press('Enter');
     await eventually(async () => expect(await sh('cd /home/user; ls after')).toBe('after\n'));
     expect(await sh('cd /home/user; ls')).toBe('after\nline\n');
-    expect(await page.getByText('was dropped').count()).toBe(0);
+    expect(await page.getByText('was discarded').count()).toBe(0);
   });
 
   it('must drop it too where the connection stands and nothing is answered', async () => {

@@ -167,7 +167,7 @@ it('must keep the form if the server does not answer, and create one container b
     route.request().method() === 'POST' ? route.abort() : route.continue(),
   );
   await create().click();
-  await page.getByRole('alert').getByText('The server does not respond.').waitFor();
+  await page.getByRole('alert').getByText('The server is not responding.').waitFor();
   expect(await field('Name of variable 1').inputValue()).toBe('KEPT');
   await page.unroute('**/api/containers');
   await create().click();
@@ -365,7 +365,7 @@ it('must find what to start from by a search, and offer own images only where th
   const window = await ConsoleBrowser.launch(closed.url);
   const other = await window.signedIn(await closed.user('free'));
   await other.goto('/new?custom_image=alpine:3.21');
-  await other.getByRole('alert').getByText('allows no images but those of its list').waitFor();
+  await other.getByRole('alert').getByText('only allows images from its list').waitFor();
   await other.getByRole('radio', { name: 'ubuntu', exact: true }).check();
   expect(await other.getByRole('radio', { name: 'Another image' }).count()).toBe(0);
   await window.close();

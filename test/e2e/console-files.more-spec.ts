@@ -109,7 +109,7 @@ describe('folders in the console, on Docker under gVisor', () => {
     await drop(join(here, 'project'));
     await page.getByText('This browser cannot read “project”. For a folder, use “Upload folder”.').waitFor();
     await page.evaluate('DataTransferItem.prototype.webkitGetAsEntry = globalThis.getAsEntry');
-    expect(await page.getByText('The server does not respond').count()).toBe(0);
+    expect(await page.getByText('The server is not responding').count()).toBe(0);
   });
 
   it('must be opened by links to them, while links to files are edited', async () => {

@@ -108,7 +108,7 @@ describe("a container's page", () => {
     await taken('small');
     await row('small').getByText('Data only').waitFor();
     await click('Restore: small');
-    await dialog().getByText('all other files will be those of the image').waitFor();
+    await dialog().getByText('All other files come from the image.').waitFor();
   });
 
   it("must say what a field is refused for, why a snapshot failed, and what the tier's limit is", async () => {

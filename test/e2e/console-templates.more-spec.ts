@@ -104,7 +104,7 @@ it('a template of an image must be created, shown, replaced with what it had, an
 
   await click('More for tools');
   await page.getByRole('menuitem', { name: 'Delete' }).click();
-  await dialog().getByText('Existing ones stay as they are.').waitFor();
+  await dialog().getByText('Existing ones are not affected.').waitFor();
   await dialog().getByRole('button', { name: 'Delete' }).click();
   await page.getByText('No templates yet').waitFor();
 });
