@@ -2,7 +2,7 @@ import type * as api from '@berth/client';
 import type { Command } from 'commander';
 import { USAGE_HEAD, usageCells } from './account.ts';
 import { doing } from './advice.ts';
-import { age, note, type Row, sayJson, sayList, sayTable } from './output.ts';
+import { age, mebibytesText, note, type Row, sayJson, sayList, sayTable } from './output.ts';
 import { confirm } from './prompt.ts';
 import { openSession, type Session } from './session.ts';
 import { addTemplateCommands } from './templates.ts';
@@ -308,8 +308,7 @@ async function audit(
 
 /** @param mebibytes null if unknown */
 function size(mebibytes: number | null): string | null {
-  if (mebibytes === null) return null;
-  return mebibytes < 10_240 ? `${String(mebibytes)}m` : `${(mebibytes / 1_024).toFixed(1)}g`;
+  return mebibytes === null ? null : mebibytesText(mebibytes);
 }
 
 /** @param shares null if unknown */

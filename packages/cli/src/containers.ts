@@ -1,7 +1,7 @@
 import type * as api from '@berth/client';
 import { type Command, Option } from 'commander';
 import { CliError, exitCodeOf, linesOf, USAGE } from './exit.ts';
-import { age, duration, note, ProgressBar, type Row, say, sayJson, sayTable } from './output.ts';
+import { age, duration, mebibytesText, note, ProgressBar, type Row, say, sayJson, sayTable } from './output.ts';
 import { confirm } from './prompt.ts';
 import { findDeletedId, findId, findSnapshotId, openSession, type Session } from './session.ts';
 import { labelsOf, showContainer, statusOf } from './show.ts';
@@ -250,7 +250,7 @@ function rowOf(each: Listed, limits: api.LimitsView): Row {
     each.name,
     statusOf(each),
     each.image,
-    `${String(each.resources.memory_mb)}m`,
+    mebibytesText(each.resources.memory_mb),
     each.resources.cpu_shares / 1_000,
     typeof each.network === 'string' ? each.network : `${String(each.network.allow.length)} allowed`,
     labelsOf(each.labels, ','),

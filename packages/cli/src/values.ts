@@ -28,9 +28,9 @@ export function lineCount(text: string): number {
   return Number(text);
 }
 
-/** @returns MiB, from `512`, `512m` or `2g` */
+/** @returns MiB, from `512`, `512m`, `2g` or `2 GB` */
 export function mebibytes(text: string): number {
-  const found = /^(\d+(?:\.\d+)?)([mg]?)i?b?$/i.exec(text);
+  const found = /^(\d+(?:\.\d+)?) ?([mg]?)i?b?$/i.exec(text);
   if (!found) throw new InvalidArgumentError('Use a size such as 512, 512m or 2g.');
   return Math.round(Number(found[1]) * (found[2]?.toLowerCase() === 'g' ? 1_024 : 1));
 }

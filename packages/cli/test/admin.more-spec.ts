@@ -48,10 +48,10 @@ describe('berth admin', () => {
 
   it('must show machines, capacity, users, containers, usage and the audit, as tables and as JSON', async () => {
     expect((await line.berth('admin', 'nodes')).stdout).toMatch(
-      /^NAME +STATE +AVAILABILITY +POOL +CONTAINERS +IDLE +MEMORY +CPUS +PROBLEM\none +reachable +active +default +\d +0 +\d+m of 1024m +[\d.]+ of 4 +-\ntwo /,
+      /^NAME +STATE +AVAILABILITY +POOL +CONTAINERS +IDLE +MEMORY +CPUS +PROBLEM\none +reachable +active +default +\d +0 +\d+ (M)?B of 1 GB +[\d.]+ of 4 +-\ntwo /,
     );
     expect(await line.berth('admin', 'capacity')).toMatchObject({
-      stdout: expect.stringMatching(/^WHAT +TOTAL .*\nmemory +2048m .*\ncpus +8 .*\ndisk /) as string,
+      stdout: expect.stringMatching(/^WHAT +TOTAL .*\nmemory +2 GB .*\ncpus +8 .*\ndisk /) as string,
       stderr: '0 idle (not used for 10 minutes)\n',
     });
     expect((await line.berth('admin', 'users', '--tier', 'free')).stdout).toMatch(

@@ -153,7 +153,7 @@ describe('berth', () => {
     const { stdout: token } = await line.berth('tokens', 'create', 'ci', '--scopes', 'read', '--expires-in', '1');
     expect(token).toMatch(/^berth_[0-9a-f]{64}\n$/);
     expect((await line.berth('tokens', 'create', 'sdk', '--format', 'e2b')).stdout).toMatch(/^e2b_[0-9a-f]{40}\n$/);
-    const only = (await line.berth('tokens', 'create', 'agent', '--container', 'work', '--forks')).stdout.trim();
+    const only = (await line.berth('tokens', 'create', 'agent', '--container', 'dev', '--forks')).stdout.trim();
     const agent = { environment: { BERTH_TOKEN: only } };
     expect((await line.berthWith(agent, 'whoami')).stdout).toMatch(/Only container +[0-9a-f-]{36} and its forks/);
     expect(await line.berthWith(agent, 'tokens')).toMatchObject({ code: 3 });
