@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import type { Page } from 'playwright-core';
 import type { NewContainer } from '../support/clients/api-client';
 import { Berth, LONG_WAIT, type TestUser } from '../support/servers/berth';
@@ -17,6 +18,8 @@ let browser: ConsoleBrowser;
 let user: TestUser;
 let container: NewContainer;
 let page: Page;
+/** A start command that writes 300 lines and stays. */
+const START = ['sh', '-c', 'for each in $(seq 0 299); do echo line $each; done; exec sleep 100000'];
 /** Of what was started. */
 const endings: (() => Promise<unknown>)[] = [];
 
@@ -208,7 +211,7 @@ describe('inside a container by clicks, on Docker under gVisor', () => {
     await page.getByRole('button', { name: 'Start', exact: true }).click();
     const output = page.getByRole('log', { name: 'Output of sh' });
     await output.getByText('begun').waitFor();
-    expect(await output.locator('.stderr').innerText()).toBe('odd\n');
+    expect(await output.locator('.stderr > span').innerText()).toBe('odd');
     const answer = await user.api.call('POST', `/api/containers/${container.db_id}/processes`, {
       command: ['sh', '-c', 'printf "\\033[31mred\\033[0m\\r\\n"; exit 3'],
     });
@@ -218,7 +221,7 @@ describe('inside a container by clicks, on Docker under gVisor', () => {
     await failed.waitFor();
     expect(await browser.faultsOf(page)).toEqual([]);
     await failed.getByRole('link', { name: 'Output of sh' }).click();
-    await eventually(async () => expect(await output.innerText()).toBe('red\n'));
+    await eventually(async () => expect(await output.locator('.log-line > span').allInnerTexts()).toEqual(['red']));
     await page.getByRole('button', { name: 'Remove' }).click();
     await page.getByRole('row').filter({ hasText: 'Running' }).getByRole('link', { name: 'Output of sh' }).click();
     await output.getByText('begun').waitFor();
@@ -227,6 +230,46 @@ describe('inside a container by clicks, on Docker under gVisor', () => {
     await page.getByText('Ended on request').waitFor({ timeout: 30_000 });
     const listed = await user.api.call('GET', `/api/containers/${container.db_id}/processes`);
     expect(listed.body['processes']).toMatchObject([{ program: 'sh', status: 'exited', reason: 'ended' }]);
+  });
+
+  it('must show the logs of the start command and of processes with their times, search, follow and save them', async () => {
+    const { db_id } = container;
+    const patched = await user.api.patch(db_id, { start: { command: START } });
+    expect([patched.status, (await user.api.stop(db_id)).status, (await user.api.start(db_id)).status]).toEqual([
+      200, 200, 200,
+    ]);
+    await openTab('Logs');
+    const log = page.getByRole('log');
+    const texts = (): Promise<string[]> => log.locator('.log-line > span').allInnerTexts();
+    await log.getByText('line 299').waitFor();
+    expect(await log.locator('time').first().getAttribute('datetime')).toMatch(/^20\d\d-.*Z$/);
+    const end = (): Promise<unknown> =>
+      log.evaluate('(each) => each.scrollHeight - each.scrollTop - each.clientHeight');
+    await eventually(async () => expect(await end()).toBeLessThan(24));
+    await log.evaluate('(each) => { each.scrollTop = 0; }');
+    await page.getByRole('button', { name: 'Follow', pressed: false }).click();
+    await eventually(async () => expect(await end()).toBeLessThan(24));
+    await page.getByLabel('Search lines').fill('LINE 29');
+    await page.getByText('11 lines').waitFor();
+    expect((await texts()).at(0)).toBe('line 29');
+    expect(await browser.faultsOf(page)).toEqual([]);
+    const [saved] = await Promise.all([
+      page.waitForEvent('download'),
+      page.getByRole('button', { name: 'Download' }).click(),
+    ]);
+    expect(saved.suggestedFilename()).toBe('sh.log');
+    const lines = (await readFile(await saved.path(), 'utf8')).trimEnd().split('\n');
+    expect(lines).toHaveLength(300);
+    expect(lines.at(-1)).toMatch(/^20\d\d-\d\d-\d\dT[\d:.]+Z line 299$/);
+    await user.api.call('POST', `/api/containers/${container.db_id}/processes`, { command: ['echo', 'another'] });
+    const program = page.getByLabel('Program');
+    await program.selectOption((await program.locator('option', { hasText: /^echo/ }).getAttribute('value')) ?? '');
+    await log.getByText('another').waitFor();
+    for (const width of [390, 768, 1440]) {
+      await page.setViewportSize({ width, height: 900 });
+      expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(width);
+      expect(await browser.faultsOf(page)).toEqual([]);
+    }
   });
 
   it('must have been without a complaint of the browser', () => {

@@ -20,12 +20,13 @@ import { copyItems } from './snapshot-dialogs';
 const SettingsDialog = later(async () => (await import('./settings-dialog')).SettingsDialog);
 const Terminals = later(async () => (await import('./terminals')).Terminals);
 const Processes = later(async () => (await import('./processes')).Processes);
+const Logs = later(async () => (await import('./logs')).Logs);
 const Ports = later(async () => (await import('./ports')).Ports);
 const Files = later(async () => (await import('./files')).Files);
 const ContainerSnapshots = later(async () => (await import('./container-snapshots')).ContainerSnapshots);
 const Overview = later(async () => (await import('./overview')).Overview);
 
-const TABS = ['overview', 'terminal', 'files', 'processes', 'ports', 'snapshots', 'events'] as const;
+const TABS = ['overview', 'terminal', 'files', 'processes', 'logs', 'ports', 'snapshots', 'events'] as const;
 
 type Tab = (typeof TABS)[number];
 
@@ -149,6 +150,11 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
       {tab === 'processes' && (
         <Inside container={container}>
           <Processes container={container} open={rest[0]} />
+        </Inside>
+      )}
+      {tab === 'logs' && (
+        <Inside container={container}>
+          <Logs container={container} open={rest[0]} />
         </Inside>
       )}
       {tab === 'ports' && (

@@ -1,12 +1,11 @@
 import { type BerthEvent, isBerthError, type ProcessView, splitCommand } from '@berth/client';
 import type { JSX } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import { berth, faultOf } from '../data/berth';
 import { writeCommand } from '../data/container-draft';
 import { bytes } from '../words/format';
 import { type Container, events, now } from '../data/live';
 import { commonWords } from '../words/common';
-import { inWords } from '../words/errors';
 import { processesWords } from '../words/processes';
 import { navigate } from '../router';
 import { ask, Dialog } from '../ui/dialog';
@@ -15,12 +14,13 @@ import { PlusIcon } from '../ui/icons';
 import { Menu, type MenuItem } from '../ui/menu';
 import { Ago, Empty, Shown, Status, Table, TextField, useLoaded, WorkButton } from '../ui/parts';
 import { sayFault } from '../ui/toasts';
+import { Log } from './log';
 
 const addressOf = (container: string, process?: string): string =>
   `/containers/${container}#processes${process === undefined ? '' : `/${process}`}`;
 
 /** Events after which the list of processes is reloaded. */
-const isOfProcess = (event: BerthEvent, container: string): boolean =>
+export const isOfProcess = (event: BerthEvent, container: string): boolean =>
   event.type.startsWith('process_') && 'container_id' in event.data && event.data.container_id === container;
 
 interface ProcessesProps {
@@ -230,35 +230,6 @@ function askToEnd(container: string, { id, program, start }: ProcessView): void 
   });
 }
 
-/** Characters of a process's output that are shown: the last ones. */
-const MOST_SHOWN = 256 * 1024;
-const ESC = String.fromCharCode(27);
-const BELL = String.fromCharCode(7);
-/** What moves a terminal's cursor, colours its text or names its window. */
-const ESCAPES = new RegExp(`${ESC}(?:\\[[0-9;?]*[ -/]*[@-~]|\\][^${BELL}${ESC}]*(?:${BELL}|${ESC}\\\\)|[()].|.)`, 'g');
-const asText = (text: string): string => text.replace(ESCAPES, '').replaceAll('\r\n', '\n').replaceAll('\r', '\n');
-
-interface Piece {
-  readonly stream: string;
-  readonly text: string;
-}
-
-/** With one piece more; where there is too much, without the beginning. */
-function withMore(pieces: readonly Piece[], more: Piece): readonly Piece[] {
-  const last = pieces.at(-1);
-  const next =
-    last?.stream === more.stream
-      ? [...pieces.slice(0, -1), { stream: more.stream, text: last.text + more.text }]
-      : [...pieces, more];
-  let surplus = next.reduce((sum, { text }) => sum + text.length, 0) - MOST_SHOWN;
-  return next.flatMap((piece) => {
-    if (surplus <= 0) return [piece];
-    const rest = piece.text.slice(surplus);
-    surplus -= piece.text.length;
-    return rest === '' ? [] : [{ stream: piece.stream, text: rest }];
-  });
-}
-
 interface OutputProps {
   readonly container: string;
   readonly id: string;
@@ -269,33 +240,7 @@ interface OutputProps {
 
 /** What a process wrote and writes, and the way to write to it. */
 function Output({ container, id, process, onChange }: OutputProps): JSX.Element {
-  const [pieces, setPieces] = useState<readonly Piece[]>([]);
-  const [isCut, setCut] = useState(false);
   const [isOver, setOver] = useState(false);
-  const [fault, setFault] = useState<unknown>();
-  const place = useRef<HTMLPreElement>(null);
-  const isAtEnd = useRef(true);
-
-  useEffect(() => {
-    const leaving = new AbortController();
-    const follow = async (): Promise<void> => {
-      for await (const message of berth.processes.follow(container, id, { signal: leaving.signal })) {
-        if (message.type === 'gap') setCut(true);
-        else if (message.type === 'output')
-          setPieces((before) => withMore(before, { stream: message.stream, text: message.data }));
-        else setOver(true);
-      }
-    };
-    follow().catch((error: unknown) => {
-      if (!leaving.signal.aborted) setFault(error);
-    });
-    return () => leaving.abort();
-  }, [container, id]);
-  useEffect(() => {
-    const element = place.current;
-    if (element && isAtEnd.current) element.scrollTop = element.scrollHeight;
-  }, [pieces]);
-
   const words = processesWords.output;
   const name = process?.program ?? words.unnamed;
   const isRunning = process?.status === 'running' && !isOver;
@@ -333,29 +278,7 @@ function Output({ container, id, process, onChange }: OutputProps): JSX.Element 
           <CommandLine process={process} />
         </p>
       )}
-      {fault !== undefined && (
-        <p class="notice bad output-says" role="alert">
-          {inWords(fault)}
-        </p>
-      )}
-      {isCut && <p class="notice output-says">{words.isCut}</p>}
-      <pre
-        ref={place}
-        class="output"
-        tabIndex={0}
-        role="log"
-        aria-label={processesWords.outputOf(name)}
-        onScroll={({ currentTarget: { scrollTop, scrollHeight, clientHeight } }) =>
-          (isAtEnd.current = scrollHeight - scrollTop - clientHeight < 24)
-        }
-      >
-        {pieces.map(({ stream, text }, at) => (
-          <span key={at} class={stream}>
-            {asText(text)}
-          </span>
-        ))}
-        {pieces.length === 0 && fault === undefined && <span class="faint">{isOver ? words.none : words.noneYet}</span>}
-      </pre>
+      <Log container={container} process={id} name={name} onOver={() => setOver(true)} />
       {process && isRunning && !process.start && <Input container={container} id={id} name={name} />}
     </section>
   );

@@ -11,6 +11,7 @@ export const containerWords = {
     terminal: 'Terminal',
     files: 'Files',
     processes: 'Processes',
+    logs: 'Logs',
     ports: 'Ports',
     snapshots: 'Snapshots',
     events: 'Events',

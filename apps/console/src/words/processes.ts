@@ -43,9 +43,6 @@ export const processesWords = {
   output: {
     unnamed: 'Process',
     title: (name: string) => `Process ${name}`,
-    isCut: 'Earlier output is no longer kept.',
-    none: 'No output.',
-    noneYet: 'No output yet.',
   },
   input: {
     of: (name: string) => `Input of ${name}`,
