@@ -243,10 +243,11 @@ describe('inside a container by clicks, on Docker under gVisor', () => {
     const texts = (): Promise<string[]> => log.locator('.log-line > span').allInnerTexts();
     await log.getByText('line 299').waitFor();
     expect(await log.locator('time').first().getAttribute('datetime')).toMatch(/^20\d\d-.*Z$/);
-    const end = (): Promise<unknown> =>
-      log.evaluate('(each) => each.scrollHeight - each.scrollTop - each.clientHeight');
+    const inLog = (expression: string): Promise<unknown> =>
+      page.evaluate(`((log) => ${expression})(document.querySelector('[role=log]'))`);
+    const end = (): Promise<unknown> => inLog('log.scrollHeight - log.scrollTop - log.clientHeight');
     await eventually(async () => expect(await end()).toBeLessThan(24));
-    await log.evaluate('(each) => { each.scrollTop = 0; }');
+    await inLog('(log.scrollTop = 0)');
     await page.getByRole('button', { name: 'Follow', pressed: false }).click();
     await eventually(async () => expect(await end()).toBeLessThan(24));
     await page.getByLabel('Search lines').fill('LINE 29');
