@@ -110,12 +110,15 @@ describe('processes in a container on real Docker under gVisor', () => {
 
   it('must be told with the times at which they were written, where that is wanted', async () => {
     const began = Date.now();
-    const id = await sh("printf 'one\\ntwo\\n'; read line; printf three; echo four >&2");
+    const id = await sh("printf 'one\\ntwo\\n'; read line; printf three; read line; echo four >&2");
     await eventually(async () => expect(textOf(await page(id))).toBe('one\ntwo\n'));
     const seenAt = Date.now();
     // What comes within 10 ms may have one time.
     await eventually(() => expect(Date.now()).toBeGreaterThan(seenAt + 20));
     const typed = Date.now();
+    await call('POST', `${id}/stdin`, { data: '\n' });
+    // Its output and its errors are two pipes: only what has arrived in one comes before the other.
+    await eventually(async () => expect(textOf(await page(id))).toBe('one\ntwo\nthree'));
     await call('POST', `${id}/stdin`, { data: '\n' });
     await eventually(async () => expect((await call('GET', id)).body).toMatchObject({ status: 'exited' }));
     const plain = (await page(id))['output'];
