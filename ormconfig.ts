@@ -32,6 +32,8 @@ import { E2b1764970000000 } from './src/migrations/1764970000000-e2b';
 import { E2bSandboxEntity } from './src/e2b/e2b-sandbox.entity';
 import { Lifetimes1764960000000 } from './src/migrations/1764960000000-lifetimes';
 import { ContainerTokens1765000000000 } from './src/migrations/1765000000000-container-tokens';
+import { OpenIdConnect1765100000000 } from './src/migrations/1765100000000-openid-connect';
+import { OpenIdIdentityEntity } from './src/oidc/identities';
 import { ProcessEntity } from './src/sandbox/processes/process-rows';
 import { WebhookCursorEntity, WebhookDeliveryEntity, WebhookEntity } from './src/webhooks/webhook.entity';
 import { SshHostKeyEntity, SshKeyEntity } from './src/ssh/ssh.entities';
@@ -48,6 +50,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       UserEntity,
       TokenEntity,
       SignInCodeEntity,
+      OpenIdIdentityEntity,
       AgentEntity,
       ContainerEntity,
       DockerIdEntity,
@@ -85,6 +88,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       Lifetimes1764960000000,
       E2b1764970000000,
       ContainerTokens1765000000000,
+      OpenIdConnect1765100000000,
     ],
     synchronize: false,
   };

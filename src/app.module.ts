@@ -18,6 +18,7 @@ import { ImagesModule } from './images';
 import { LoggingModule } from './logging';
 import { McpModule } from './mcp';
 import { MetricsModule } from './metrics';
+import { OidcModule } from './oidc';
 import { PreviewsModule } from './previews';
 import { RateLimitsModule } from './rate-limits';
 import { RolesModule } from './roles';
@@ -43,6 +44,7 @@ export class AppModule {
         TiersModule,
         AuthModule,
         AccountsModule,
+        OidcModule,
         RateLimitsModule,
         AuditModule,
         EngineModule,

@@ -203,6 +203,15 @@ const registries = list.refine(
   'expected hosts of registries such as docker.io, registry.example:5000 or registry.example:*, separated by commas',
 );
 
+/** The address of an OpenID provider. Its answers are trusted for the TLS that they come by. */
+const issuer = z.string().refine((text) => {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  const isLocal = url !== null && (isBelowLocalhost(url.hostname) || url.hostname === '127.0.0.1');
+  return url?.protocol === 'https:' || (url?.protocol === 'http:' && isLocal);
+}, 'expected https://HOST of the OpenID provider; http:// only on this machine');
+
+const hasOpenId = (scopes: string): boolean => scopes.split(' ').includes('openid');
+
 const positiveDuration = duration.refine((milliseconds) => milliseconds > 0, 'expected more than nothing');
 
 /** The pauses before the retries of a webhook's delivery, in milliseconds; the last one is repeated. */
@@ -289,6 +298,16 @@ export const environmentSchema = z.object({
   GUEST_LOGIN: z.enum(['allow', 'deny']).default('allow'),
   GUEST_LIMIT: integer(0, 1_000_000).default(100),
   TOKEN_LIMIT: integer(0, 1_000_000).default(50),
+  OIDC_ISSUER: issuer.optional(),
+  OIDC_CLIENT_ID: z.string().min(1).optional(),
+  OIDC_CLIENT_SECRET: z.string().min(1).optional(),
+  OIDC_NAME: z.string().trim().min(1).max(40).default('OpenID Connect'),
+  OIDC_SCOPES: z
+    .string()
+    .default('openid profile email')
+    .refine(hasOpenId, 'expected openid and others, such as openid profile email'),
+  OIDC_CLAIMS_FILE: z.string().min(1).optional(),
+  OIDC_SESSION: positiveDuration.default(7 * 24 * 3_600_000),
   GUEST_SESSION: positiveDuration.optional(),
   GUEST_CONTAINER_RETENTION: z
     .union([z.literal('forever').transform(() => null), duration])
@@ -369,8 +388,23 @@ const consistentSchema = environmentSchema
     message: 'expected more than AGENT_HEARTBEAT_SECONDS, or agents would be offline between two signs of life',
   });
 
+/** The console is the way back from an OpenID provider. */
+const signInSchema = consistentSchema
+  .refine(({ OIDC_ISSUER, OIDC_CLIENT_ID }) => OIDC_ISSUER === undefined || OIDC_CLIENT_ID !== undefined, {
+    path: ['OIDC_CLIENT_ID'],
+    message: 'is needed with OIDC_ISSUER: the client id that the OpenID provider gave Berth',
+  })
+  .refine(({ OIDC_ISSUER, OIDC_CLIENT_ID }) => OIDC_CLIENT_ID === undefined || OIDC_ISSUER !== undefined, {
+    path: ['OIDC_ISSUER'],
+    message: 'is needed with OIDC_CLIENT_ID: the address of the OpenID provider, such as https://login.example.com',
+  })
+  .refine(({ OIDC_ISSUER, CONSOLE }) => OIDC_ISSUER === undefined || CONSOLE === 'on', {
+    path: ['CONSOLE'],
+    message: 'is needed with OIDC_ISSUER: set CONSOLE to on',
+  });
+
 /** Simulated containers are in the memory of one process, so ENGINE=simulated needs SQLite and excludes CLUSTER. */
-const simulatedSchema = consistentSchema
+const simulatedSchema = signInSchema
   .refine(({ ENGINE, DATABASE_URL }) => ENGINE !== 'simulated' || DATABASE_URL.startsWith('sqlite:'), {
     path: ['ENGINE'],
     message: 'simulated containers are in the memory of one process, so DATABASE_URL must be SQLite',
@@ -398,7 +432,7 @@ export class ConfigError extends Error {
 
 /** A configuration file of the operator, and the setting that names it. */
 interface ConfigFile {
-  readonly setting: 'TIERS_FILE' | 'ROLES_FILE' | 'IMAGES_FILE' | 'WARM_POOL';
+  readonly setting: 'TIERS_FILE' | 'ROLES_FILE' | 'IMAGES_FILE' | 'WARM_POOL' | 'OIDC_CLAIMS_FILE';
   readonly file: string;
 }
 

@@ -59,15 +59,25 @@ export class TokenRequests {
    */
   async lockIssuer({ userId, tokenId }: Pick<Principal, 'userId' | 'tokenId'>): Promise<TokenIssuer | null> {
     await this.users.lock(userId);
-    const { manager } = this.database;
-    const token = await manager.findOneBy(TokenEntity, { id: tokenId, userId, revokedAt: IsNull() });
-    const user = await manager.findOneBy(UserEntity, { id: userId, deletedAt: IsNull() });
-    const now = this.clock.now();
-    if (!token || !user || (token.expiresAt && token.expiresAt <= now)) return null;
+    const token = await this.database.manager.findOneBy(TokenEntity, { id: tokenId, userId, revokedAt: IsNull() });
+    if (!token || (token.expiresAt && token.expiresAt <= this.clock.now())) return null;
+    return this.lockUser(userId, { scopes: token.scopes as Scope[], endsAt: token.expiresAt });
+  }
+
+  /**
+   * Like {@link lockIssuer}, for a user who proved in another way than with a token who they are.
+   *
+   * @param may the scopes of the tokens that the user may create, and when they expire at the latest
+   */
+  async lockUser(userId: string, may: Pick<TokenIssuer, 'scopes' | 'endsAt'>): Promise<TokenIssuer | null> {
+    await this.users.lock(userId);
+    const user = await this.database.manager.findOneBy(UserEntity, { id: userId, deletedAt: IsNull() });
+    if (!user) return null;
     if (user.suspendedAt) throw new DomainError('user_suspended');
-    if (user.sessionExpiresAt && user.sessionExpiresAt <= now) throw new DomainError('guest_session_expired');
-    const endsAt = earliest([token.expiresAt, user.sessionExpiresAt]);
-    return { scopes: token.scopes as Scope[], user, endsAt };
+    if (user.sessionExpiresAt && user.sessionExpiresAt <= this.clock.now()) {
+      throw new DomainError('guest_session_expired');
+    }
+    return { scopes: may.scopes, user, endsAt: earliest([may.endsAt, user.sessionExpiresAt]) };
   }
 
   /** Like {@link lockIssuer}, but requires a valid token. @throws DomainError also `unauthorized` */

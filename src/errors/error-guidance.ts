@@ -37,6 +37,26 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   user_suspended: { retry: 'no', advice: 'Contact the operator. The same tokens work again when the suspension ends.' },
   guest_session_expired: { retry: 'no', advice: 'Offer to log in again.' },
   sign_in_code_refused: { retry: 'no', advice: 'Create a new code: each can be used once.' },
+  sign_in_expired: {
+    retry: 'no',
+    advice: 'Begin the sign-in again.',
+    when: 'in the fragment of the console after a sign-in through the OpenID provider that took longer than ten minutes, was begun in another browser or tab, or was finished before',
+  },
+  sign_in_refused: {
+    retry: 'no',
+    advice: 'Contact the operator. The log has the reason.',
+    when: 'in the fragment of the console if the OpenID provider, or the rules of the server for its claims, do not let the user in',
+  },
+  openid_disabled: {
+    retry: 'no',
+    advice: 'Offer another way to sign in: `GET /api/auth/methods` lists them.',
+    when: 'this server has no OpenID provider',
+  },
+  openid_unavailable: {
+    retry: 'later',
+    advice: 'Begin the sign-in again in a moment. The log has the reason.',
+    when: 'in the fragment of the console if the OpenID provider does not answer, or answers what cannot be used',
+  },
   guest_login_disabled: { retry: 'no', advice: 'Offer another way to sign in.' },
   guest_limit_reached: { retry: 'later', advice: 'Wait until a guest session ends, which may take hours.' },
   container_limit_reached: {

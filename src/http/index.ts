@@ -12,7 +12,7 @@ export { HEAD_MS, HttpListener, Listeners } from './listeners';
 export { Location } from './location';
 export { answerClientError, headersOf, requestIdOf } from './protocol-errors';
 export { parseJsonBody } from './request-body';
-export { headFault, timesIn } from './request-head';
+export { cookieOf, headFault, originOf, timesIn } from './request-head';
 export { acceptsEvents, AnswerStreams, EventStream, parseLastEventId } from './server-sent-events';
 export { RouteRegistry } from './route-registry';
 export { answerPings, refuseUpgrade, Upgrades, type WebSocketEndpoint } from './upgrades';

@@ -90,3 +90,17 @@ export function timesIn(rawHeaders: readonly string[], wanted: string): number {
   }
   return times;
 }
+
+/** The value of a cookie; null if there is none. Of several of one name, which no browser sends, none counts. */
+export function cookieOf(header: string | undefined, name: string): string | null {
+  const values = (header ?? '').split(';').flatMap((pair) => {
+    const [key = '', ...value] = pair.split('=');
+    return key.trim() === name ? [value.join('=').trim()] : [];
+  });
+  return values.length === 1 ? (values[0] ?? null) : null;
+}
+
+/** The server's address as the client wrote it; null if it cannot be part of a header. */
+export function originOf({ protocol, host }: Pick<FastifyRequest, 'protocol' | 'host'>): string | null {
+  return /^[A-Za-z0-9.:[\]_-]+$/.test(host) ? `${protocol}://${host}` : null;
+}

@@ -4,7 +4,7 @@ import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CurrentPrincipal, ForContainerTokens, type Principal, Public, Scopes, USUAL_SCOPES } from '../auth';
 import { invalidParameters } from '../errors';
-import { AllowedHosts, ConnectionEnd } from '../http';
+import { AllowedHosts, ConnectionEnd, originOf } from '../http';
 import { RefusesIdempotencyKey } from '../idempotency';
 import { McpEndpoint } from './mcp-endpoint';
 
@@ -50,11 +50,6 @@ export class McpController {
       bearer_methods_supported: ['header'],
     };
   }
-}
-
-/** The server's address as the client wrote it; null if it cannot be part of a header. */
-function originOf({ protocol, host }: FastifyRequest): string | null {
-  return /^[A-Za-z0-9.:[\]_-]+$/.test(host) ? `${protocol}://${host}` : null;
 }
 
 /** Adds to each 401 of the endpoint where its metadata is (RFC 9728, 5.1). Call it before `init()` or `listen()`. */

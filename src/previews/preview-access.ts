@@ -4,10 +4,11 @@ import { holdsScope, insufficientScope, invalidToken, type Principal, TokenReach
 import type { Caller } from '../containers';
 import { Database, type Lookup, readTime } from '../database';
 import { DomainError } from '../errors';
+import { cookieOf } from '../http';
 import { Clock } from '../scheduling';
 import { TiersService } from '../tiers';
 import type { PreviewTarget } from './preview-address';
-import { ownCookie, TOKEN_HEADER } from './preview-headers';
+import { COOKIE, TOKEN_HEADER } from './preview-headers';
 import { isLinkToken, isTo, PreviewLinks, type ValidLink } from './preview-links';
 
 /** A container and its owner, in the order of the lookup's columns. */
@@ -161,6 +162,6 @@ export function credentialsOf({ headers, method }: IncomingMessage, origin: stri
   const isOwnOrigin = headers.origin === undefined || headers.origin === origin;
   return {
     token: typeof header === 'string' ? header : null,
-    cookie: isOwn && isOwnOrigin ? ownCookie(headers.cookie) : null,
+    cookie: isOwn && isOwnOrigin ? cookieOf(headers.cookie, COOKIE) : null,
   };
 }

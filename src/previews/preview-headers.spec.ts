@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import { COOKIE, ownCookie, requestHeaders, responseHeaders } from './preview-headers';
+import { cookieOf } from '../http';
+import { COOKIE, requestHeaders, responseHeaders } from './preview-headers';
 
 const ORIGIN = 'https://3000-3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11.preview.example';
 const VISIT = { port: 3000, clientAddress: '203.0.113.7', origin: ORIGIN, isUpgrade: false };
@@ -126,6 +127,6 @@ describe("Berth's own cookie", () => {
     [`x${COOKIE}=1`, null],
     [`${COOKIE}=1; ${COOKIE}=2`, null],
   ])('of %p must be %p', (cookie, value) => {
-    expect(ownCookie(cookie)).toBe(value);
+    expect(cookieOf(cookie, COOKIE)).toBe(value);
   });
 });

@@ -70,15 +70,6 @@ function isReplaced(key: string): boolean {
   return NOT_PASSED.has(name) || name.startsWith('x-forwarded-');
 }
 
-/** The value of Berth's cookie; null if there is none. Of several, which no browser sends, none counts. */
-export function ownCookie(cookie: string | undefined): string | null {
-  const values = (cookie ?? '').split(';').flatMap((pair) => {
-    const [name = '', ...value] = pair.split('=');
-    return name.trim() === COOKIE ? [value.join('=').trim()] : [];
-  });
-  return values.length === 1 ? (values[0] ?? null) : null;
-}
-
 function withoutOwnCookie(cookie: string): string {
   const others = cookie.split(';').filter((pair) => pair.split('=', 1)[0]?.trim() !== COOKIE);
   return others.join(';').trim();

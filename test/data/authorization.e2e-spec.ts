@@ -32,6 +32,9 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'GET /health/ready': { scope: 'public' },
   'GET /metrics': { scope: 'public' },
   'GET /.well-known/oauth-protected-resource': { scope: 'public' },
+  'GET /api/auth/methods': { scope: 'public' },
+  'GET /api/auth/oidc': { scope: 'public' },
+  'GET /api/auth/oidc/callback': { scope: 'public' },
   'GET /.well-known/oauth-protected-resource/mcp': { scope: 'public' },
   // Each of its tools asks for a scope of its own: mcp.e2e-spec.ts.
   'POST /mcp': { scope: 'read', body: { jsonrpc: '2.0', id: 1, method: 'ping' } },

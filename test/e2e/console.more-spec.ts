@@ -7,6 +7,7 @@ import type { BrowserContext, Page } from 'playwright-core';
 import { SMALL, testImage } from '../support/clients/api-client';
 import { Berth, type TestUser } from '../support/servers/berth';
 import { ConsoleBrowser, consolePages } from '../support/clients/console-browser';
+import { OpenIdTestProvider } from '../support/servers/openid-provider';
 import { eventually } from '../support/eventually';
 import { FakeCluster } from '../support/fakes/fake-cluster';
 import { FakeEngine } from '../support/fakes/fake-engine';
@@ -212,6 +213,34 @@ describe('the console', () => {
     await page.keyboard.press('Enter');
     await page.getByText('No containers yet').waitFor();
     await context.close();
+  });
+
+  it('signs in through an OpenID provider by a click, and says in words why not', async () => {
+    const provider = await OpenIdTestProvider.start();
+    const environment = { ...provider.environment, OIDC_NAME: 'Example Login', GUEST_LOGIN: 'deny' };
+    const other = await Berth.start({ engine: new FakeEngine(), environment });
+    const context = await browser.context();
+    const page = await context.newPage();
+    await provider.signsIn(null);
+    await page.goto(`${other.url}/tokens`);
+    await page.getByRole('link', { name: 'Continue with Example Login' }).click();
+    await page.getByText('You do not have access. Ask your administrator.').waitFor();
+    expect(await page.getByText('Or try it as a guest').count()).toBe(0);
+    expect(new URL(page.url()).hash).toBe('');
+    expect(await browser.faultsOf(page)).toEqual([]);
+    await provider.signsIn({ sub: '1', preferred_username: 'zoe' });
+    await page.getByLabel('Stay signed in on this browser').check();
+    await page.getByRole('link', { name: 'Continue with Example Login' }).click();
+    await page.getByRole('heading', { name: 'Tokens', exact: true }).waitFor();
+    expect(new URL(page.url()).pathname).toBe('/tokens');
+    // It outlives the tab.
+    await page.close();
+    const later = await context.newPage();
+    await later.goto(other.url);
+    await later.getByText('zoe', { exact: true }).first().waitFor();
+    await context.close();
+    await other.stop();
+    await provider.stop();
   });
 
   it('must show a creation as it goes on, and whatever happens elsewhere, without being asked', async () => {

@@ -9,14 +9,15 @@ import './styles/create.css';
 import './styles/admin.css';
 import './styles/files.css';
 import { App } from './app';
-import { adoptFromOtherTab, isEntering, session, takeCode } from './session';
-import { signInWithCode } from './pages/sign-in';
+import { adoptFromOtherTab, isEntering, session, takeCode, takeFault } from './session';
+import { noteFault, signInWithCode } from './pages/sign-in';
 import { applyTheme } from './ui/theme';
 
 applyTheme();
 const root = document.getElementById('app');
 if (root) {
   const code = takeCode();
+  noteFault(takeFault());
   // Shown at once, in place of what the page says without a script: on a slow line the way in takes seconds.
   root.replaceChildren();
   render(<App />, root);

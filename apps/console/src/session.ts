@@ -154,5 +154,12 @@ export function takeCode(): string | null {
   return code;
 }
 
+/** Why a sign-in elsewhere failed, by the address's fragment, which is taken out of it. */
+export function takeFault(): string | null {
+  const fault = /^#fault=([a-z_]+)$/.exec(location.hash)?.[1] ?? null;
+  if (fault !== null) history.replaceState(null, '', location.pathname + location.search);
+  return fault;
+}
+
 const restored = session.peek();
 if (restored) keep(restored);

@@ -1,6 +1,7 @@
 import { signal } from '@preact/signals';
 import type { InputHTMLAttributes, JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { BerthError } from '@berth/client';
 import { asking, askServer } from '../data/berth';
 import { inWords } from '../words/errors';
 import { partWords } from '../words/parts';
@@ -15,9 +16,18 @@ const linkFault = signal<unknown>(null);
 /** Whether the next sign-in outlives the browser. */
 const isStayWanted = signal(false);
 
+/** Where the wish to stay signed in waits while the user signs in elsewhere. */
+const STAY_KEY = 'berth.stay';
+
 function begin(next: Session): void {
   keep(next);
-  staySignedIn(isStayWanted.value);
+  staySignedIn(isStayWanted.value || sessionStorage.getItem(STAY_KEY) !== null);
+  sessionStorage.removeItem(STAY_KEY);
+}
+
+function rememberStay(): void {
+  if (isStayWanted.value) sessionStorage.setItem(STAY_KEY, 'true');
+  else sessionStorage.removeItem(STAY_KEY);
 }
 
 interface SignedIn {
@@ -32,6 +42,29 @@ export async function signInWithCode(code: string): Promise<void> {
     begin({ token, tokenId: id });
   } catch (error) {
     linkFault.value = error;
+  }
+}
+
+/** Why a sign-in elsewhere failed, as its `code`. */
+export function noteFault(code: string | null): void {
+  if (code === null) return;
+  linkFault.value = new BerthError({ status: 403, code: code as BerthError['code'], message: code });
+}
+
+/** The ways to sign in that the server has. */
+interface Methods {
+  readonly openid: string | null;
+  readonly guest: boolean;
+}
+
+/** null until the server has answered: nothing on the page moves then. */
+const methods = signal<Methods | null>(null);
+
+async function askMethods(): Promise<void> {
+  try {
+    methods.value = await askServer<Methods>('/api/auth/methods');
+  } catch {
+    methods.value = { openid: null, guest: true };
   }
 }
 
@@ -54,6 +87,7 @@ export function SignIn(): JSX.Element {
   useEffect(() => {
     document.title = partWords.documentTitle(signInWords.title);
     heading.current?.focus();
+    void askMethods();
   }, []);
   return (
     <main class="sign-in">
@@ -67,23 +101,45 @@ export function SignIn(): JSX.Element {
           {inWords(linkFault.value)}
         </p>
       )}
-      <div class="panel">
-        <Entry
-          label={signInWords.token.title}
-          action={signInWords.title}
-          isPrimary
-          hint={signInWords.token.hint}
-          enter={signInWithToken}
-          input={{ type: 'password', autoComplete: 'off', placeholder: 'berth_…', spellcheck: false }}
+      {methods.value !== null && <WaysIn {...methods.value} />}
+      <p class="small muted">
+        {signInWords.api((path) => (
+          <a href={path}>{path}</a>
+        ))}
+      </p>
+    </main>
+  );
+}
+
+function WaysIn({ openid, guest }: Methods): JSX.Element {
+  return (
+    <div class="panel">
+      {openid !== null && (
+        <a
+          class="button primary"
+          href={`/api/auth/oidc?return=${encodeURIComponent(location.pathname)}`}
+          onClick={() => rememberStay()}
+        >
+          {signInWords.through(openid)}
+        </a>
+      )}
+      <Entry
+        label={signInWords.token.title}
+        action={signInWords.title}
+        isPrimary={openid === null}
+        hint={signInWords.token.hint}
+        enter={signInWithToken}
+        input={{ type: 'password', autoComplete: 'off', placeholder: 'berth_…', spellcheck: false }}
+      />
+      <label class="check">
+        <input
+          type="checkbox"
+          checked={isStayWanted.value}
+          onChange={(event) => (isStayWanted.value = event.currentTarget.checked)}
         />
-        <label class="check">
-          <input
-            type="checkbox"
-            checked={isStayWanted.value}
-            onChange={(event) => (isStayWanted.value = event.currentTarget.checked)}
-          />
-          <span>{signInWords.stay}</span>
-        </label>
+        <span>{signInWords.stay}</span>
+      </label>
+      {guest && (
         <Entry
           label={signInWords.guest.title}
           action={signInWords.guest.action}
@@ -91,13 +147,8 @@ export function SignIn(): JSX.Element {
           enter={enterAsGuest}
           input={{ autoComplete: 'username', placeholder: signInWords.guest.placeholder, maxLength: 30 }}
         />
-      </div>
-      <p class="small muted">
-        {signInWords.api((path) => (
-          <a href={path}>{path}</a>
-        ))}
-      </p>
-    </main>
+      )}
+    </div>
   );
 }
 

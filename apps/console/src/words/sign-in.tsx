@@ -4,6 +4,7 @@ import type { JSX } from 'preact';
 export const signInWords = {
   title: 'Sign in',
   signingIn: 'Signing in…',
+  through: (provider: string) => `Continue with ${provider}`,
   token: {
     title: 'Token',
     hint: 'Paste an access token, or ask your administrator for a sign-in link.',
