@@ -15,6 +15,7 @@ const PHONE = { width: 360, height: 740 };
 
 describe("a container's page", () => {
   const daemon = new FakeDaemon();
+  const engine = new FakeEngine(daemon);
   let berth: Berth;
   let browser: ConsoleBrowser;
   let user: NewUser;
@@ -40,7 +41,6 @@ describe("a container's page", () => {
   beforeAll(async () => {
     daemon.onStats = usedBy;
     daemon.onListening = () => Promise.resolve([{ port: 3000, addresses: ['0.0.0.0'] }]);
-    const engine = new FakeEngine(daemon);
     jest.spyOn(engine.files, 'usage').mockResolvedValue({ bytes: 990 * MIB, isComplete: true });
     berth = await Berth.start({
       engine,
@@ -95,6 +95,64 @@ describe("a container's page", () => {
     await page.getByText('“seen” is stopped').waitFor();
     await page.getByRole('button', { name: 'Start' }).last().click();
     await page.getByRole('region', { name: 'Terminals of seen' }).waitFor();
+  });
+
+  describe('its button “Restart”', () => {
+    const button = (name: string) => page.locator('.page-head').getByRole('button', { name, exact: true });
+    const focused = (): Promise<string> => page.evaluate('document.activeElement.textContent');
+    const status = (name: string) => page.locator('.page-head').getByText(name, { exact: true });
+
+    /** By the keyboard, so that the focus has a place. */
+    async function restart(): Promise<void> {
+      await button('Restart').focus();
+      await page.keyboard.press('Enter');
+      await page.getByRole('dialog').getByText('All programs in it end, and it starts again.').waitFor();
+      await page.getByRole('dialog').getByRole('button', { name: 'Restart', exact: true }).focus();
+      await page.keyboard.press('Enter');
+      await page.getByRole('dialog').waitFor({ state: 'detached' });
+    }
+
+    it('restarts after a question, shows the status in between, and keeps the focus', async () => {
+      await open('#processes');
+      await button('Restart').click();
+      await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+      await eventually(async () => expect(await focused()).toBe('Restart'));
+      await tab('Terminal').click();
+      // It takes the focus when its shell is there.
+      await page.locator('.terminal-screen:focus-within').waitFor();
+      const start = engine.holdOn('containers.start');
+      await restart();
+      await start.reached;
+      await status('Stopped').waitFor();
+      expect(await focused()).toBe('Restarting…');
+      await page.getByText('The container was stopped.').waitFor();
+      expect(await page.getByRole('button', { name: 'Start container' }).count()).toBe(0);
+      await tab('Processes').click();
+      await page.getByText('It starts again in a moment.').waitFor();
+      expect(await page.getByRole('button', { name: 'Start', exact: true }).count()).toBe(0);
+      await button('Restarting…').focus();
+      expect(await browser.faultsOf(page)).toEqual([]);
+      start.release();
+      await status('Running').waitFor();
+      await button('Stop').waitFor();
+      expect(['Pause', 'Restart']).toContain(await focused());
+    });
+
+    it('says that the start failed, and leaves the container stopped with its button “Start”', async () => {
+      engine.failOn('containers.start', { times: 100 });
+      await restart();
+      await page.getByText('The container was stopped, but could not be started again.').waitFor();
+      await status('Stopped').waitFor();
+      expect(await focused()).toBe('Start');
+      engine.forget();
+      await page.keyboard.press('Enter');
+      await status('Running').waitFor();
+      await button('Stop').click();
+      await page.getByRole('dialog').getByRole('button', { name: 'Stop' }).click();
+      await eventually(async () => expect(await focused()).toBe('Start'));
+      await page.keyboard.press('Enter');
+      await status('Running').waitFor();
+    });
   });
 
   it('must draw the last hour from what the server remembers, and go on with what is used now', async () => {

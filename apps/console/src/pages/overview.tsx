@@ -13,6 +13,7 @@ import { overviewWords } from '../words/overview';
 import { Copyable } from '../ui/copy';
 import { Ago, Empty, useLoaded, WorkButton } from '../ui/parts';
 import { DiskSize, NOT_ENFORCED } from '../ui/resources';
+import { restart } from '../ui/verbs';
 import { type Problem, problemsOf, type Remedy } from './container-problems';
 import { Use } from './container-row';
 import { EventList } from './event-list';
@@ -124,13 +125,9 @@ function RemedyButton({ container: { db_id, status }, remedy, onSettings }: Reme
       </button>
     );
   }
-  const restart = async (): Promise<void> => {
-    await berth.containers.stop(db_id);
-    await berth.containers.start(db_id);
-  };
   const works = {
     start: [status === 'error' ? words.startAgain : commonWords.start, () => berth.containers.start(db_id)],
-    restart: [commonWords.restart, restart],
+    restart: [commonWords.restart, () => restart({ db_id })],
     reload: [commonWords.reload, refresh],
     keep: [status === 'stopped' ? words.keep : words.keepRunning, () => berth.containers.touch(db_id).then(refresh)],
   } as const satisfies Record<string, readonly [string, () => Promise<unknown>]>;
