@@ -191,10 +191,31 @@ describe("a container's page", () => {
     await chart('CPU').getByText('Peak: ').waitFor();
   });
 
-  it('must open a listening port, and copy what leads to the container', async () => {
+  it('shows the address of a port and who may see it, opens it, and leads to its settings', async () => {
     const listening = page.getByRole('region', { name: 'Listening ports' });
-    await listening.getByText('3000').waitFor();
-    await listening.getByRole('button', { name: 'Open port 3000' }).waitFor();
+    await listening.getByText('Private · you and link holders').waitFor();
+    const { body } = await user.api.call('GET', `/api/containers/${container.db_id}/ports`);
+    const url = (body['ports'] as { url: string }[])[0]?.url ?? '';
+    expect(url).toContain(`3000-${container.db_id}`);
+    await listening.getByText(url).waitFor();
+    await listening.getByRole('button', { name: 'Copy: Address of port 3000' }).click();
+    await page.getByText('Address of port 3000 copied.').waitFor();
+    expect(await page.evaluate('navigator.clipboard.readText()')).toBe(url);
+    const opened = context.waitForEvent('page');
+    await listening.getByRole('button', { name: 'Open port 3000' }).click();
+    const preview = await opened;
+    await preview.waitForURL(`${url}/**`);
+    await preview.close();
+    await user.api.call('PUT', `/api/containers/${container.db_id}/ports/3000`, { access: 'public' });
+    await listening.getByText('Public · everyone').waitFor();
+    expect(await browser.faultsOf(page)).toEqual([]);
+    await listening.getByRole('link', { name: 'Links and access' }).click();
+    await isOn('Ports');
+    await page.getByRole('button', { name: 'More for port 3000' }).waitFor();
+    await tab('Overview').click();
+  });
+
+  it('copies the ID and the SSH command', async () => {
     for (const [what, text] of [
       ['ID', container.db_id],
       ['SSH command', 'ssh seen@ssh.example.com -p 2222'],

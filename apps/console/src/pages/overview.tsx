@@ -10,8 +10,9 @@ import { useUsage } from '../data/statistics';
 import { commonWords } from '../words/common';
 import { inWords } from '../words/errors';
 import { overviewWords } from '../words/overview';
-import { Copyable } from '../ui/copy';
-import { Ago, Empty, useLoaded, WorkButton } from '../ui/parts';
+import { portsWords } from '../words/ports';
+import { Copyable, CopyButton } from '../ui/copy';
+import { Ago, Empty, Status, useLoaded, WorkButton } from '../ui/parts';
 import { DiskSize, NOT_ENFORCED } from '../ui/resources';
 import { restart } from '../ui/verbs';
 import { type Problem, problemsOf, type Remedy } from './container-problems';
@@ -158,7 +159,7 @@ function LastEvents({ events }: { readonly events: readonly BerthEvent[] }): JSX
   );
 }
 
-/** The ports on which the container's programs listen, with a way to open each. */
+/** The ports on which the container's programs listen: the address of each, and who may see it. */
 function Listening({ container }: { readonly container: Container }): JSX.Element {
   const { db_id, id } = container;
   const { value: ports, fault } = useListening(db_id, id);
@@ -186,20 +187,35 @@ function Listening({ container }: { readonly container: Container }): JSX.Elemen
   );
 }
 
-function ListeningPort({ container, port: { port, addresses, access, url } }: PortProps): JSX.Element {
-  const words = overviewWords.listening;
+function ListeningPort({ container, port: { port, access, url } }: PortProps): JSX.Element {
+  const isPublic = access === 'public';
+  const { everyone, own } = portsWords.access;
   return (
     <li>
-      <span class="grow">
-        <strong class="mono">{port}</strong>{' '}
-        <span class="muted small">{words.addresses({ addresses, isPublic: access === 'public' })}</span>
-      </span>
+      <div class="port-head">
+        <strong class="mono grow">{port}</strong>
+        {url !== null && (
+          <>
+            <CopyButton text={url} what={overviewWords.listening.address(port)} />
+            <WorkButton
+              class="button slim"
+              aria-label={portsWords.openPort(port)}
+              run={() => openPreview(container, port)}
+            >
+              {portsWords.open}
+            </WorkButton>
+          </>
+        )}
+      </div>
       {url === null ? (
-        <span class="muted small">{words.previewsOff}</span>
+        <span class="muted small">{portsWords.previewsOff}</span>
       ) : (
-        <WorkButton class="button slim" aria-label={words.openPort(port)} run={() => openPreview(container, port)}>
-          {words.open}
-        </WorkButton>
+        <>
+          <span class="mono">{url}</span>
+          <span class="small">
+            <Status of={isPublic ? 'running' : 'stopped'} word={isPublic ? everyone : own} />
+          </span>
+        </>
       )}
     </li>
   );
