@@ -13,7 +13,6 @@ import { overviewWords } from '../words/overview';
 import { portsWords } from '../words/ports';
 import { Copyable, CopyButton } from '../ui/copy';
 import { Ago, Empty, Status, useLoaded, WorkButton } from '../ui/parts';
-import { DiskSize, NOT_ENFORCED } from '../ui/resources';
 import { restart } from '../ui/verbs';
 import { type Problem, problemsOf, type Remedy } from './container-problems';
 import { Use } from './container-row';
@@ -275,8 +274,7 @@ function Details({ container }: { readonly container: Container }): JSX.Element 
         <dd>{cpus(resources.cpu_shares)}</dd>
         <dt>{words.disk}</dt>
         <dd>
-          <DiskSize mb={resources.disk_mb} words={words.diskPlace} />
-          {isDiskEnforced.value === false && <div class="muted">{NOT_ENFORCED}</div>}
+          {megabytes(resources.disk_mb)} {words.diskPlace}
         </dd>
         <dt>{words.network}</dt>
         <dd>
