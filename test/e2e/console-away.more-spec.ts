@@ -209,6 +209,55 @@ describe('while the server is away', () => {
   });
 });
 
+describe('the message of a lost connection', () => {
+  const message = () => page.getByText('Connection lost. This page may be out of date. Reconnecting…');
+
+  /** Where everything is that can be pressed, and the heading. */
+  const places = (): Promise<unknown> =>
+    page.evaluate(`[...document.querySelectorAll('h1, main :is(a, button, input)')].map((each) => {
+      const { left, top } = each.getBoundingClientRect();
+      return [each.textContent, left, top];
+    })`);
+
+  /** What can be pressed and is below the message. */
+  const covered = (): Promise<unknown> =>
+    page.evaluate(`[...document.querySelectorAll('a, button, input')].filter((each) => {
+      const { left, right, top, bottom } = each.getBoundingClientRect();
+      const over = document.querySelector('.lost-connection .banner').getBoundingClientRect();
+      return each.checkVisibility() && top < over.bottom && bottom > over.top && left < over.right && right > over.left;
+    }).map((each) => each.outerHTML)`);
+
+  it.each([
+    ['light', 1100],
+    ['dark', 1100],
+    ['light', 390],
+    ['dark', 390],
+  ] as const)('lies over the page, which stays in its place: %s, %i pixels wide', async (colorScheme, width) => {
+    await page.emulateMedia({ colorScheme });
+    await page.setViewportSize({ width, height: 800 });
+    await page.goto('/');
+    await page.getByRole('link', { name: 'once', exact: true }).waitFor();
+    await page.getByRole('status').getByText('Live').waitFor();
+    const before = await places();
+    await cable.down();
+    await page.locator('.lost-connection .banner').waitFor();
+    expect(await message().count()).toBe(1);
+    expect(await places()).toEqual(before);
+    expect(await covered()).toEqual([]);
+    expect(await browser.faultsOf(page)).toEqual([]);
+    await cable.up();
+    await page.locator('.lost-connection .banner').waitFor({ state: 'detached' });
+    expect(await places()).toEqual(before);
+  });
+
+  afterAll(async () => {
+    await page.emulateMedia({ colorScheme: null });
+    await page.setViewportSize({ width: 1100, height: 800 });
+    await page.goto(`/containers/${id}#terminal`);
+    await says('# ');
+  });
+});
+
 // Simulated sandboxes end with the server. Those on Docker go on: `console-inside.more-spec.ts`.
 describe('a shell that ended', () => {
   it('must be said to have ended in the open page once the server responds', async () => {

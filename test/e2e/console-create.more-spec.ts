@@ -48,6 +48,8 @@ async function open(query = ''): Promise<void> {
   await page.getByRole('heading', { name: 'Start from', exact: true }).waitFor();
 }
 
+const openMore = (): Promise<void> => page.getByText('More: labels').click();
+
 /** What was created by this name, as the page of the container says that it runs. */
 async function created(name: string): Promise<Record<string, unknown>> {
   await page.getByRole('heading', { name, exact: true }).waitFor();
@@ -95,7 +97,7 @@ it('must offer the sizes of the tier, take others in units that people write, an
   await field('Memory (GB)').fill('700 MB');
   await field('CPUs').fill('0.333');
   await field('Disk (GB)').fill('1.5');
-  await page.getByText('Advanced').click();
+  await openMore();
   await field('Idle timeout').fill('1 h 30 min');
   await field('Delete when stopped for').fill('7 d');
   await create().click();
@@ -113,12 +115,13 @@ it('must say all that is wrong at once, each at its field, and keep everything t
   await radio('Custom').check();
   await field('Memory (GB)').fill('0.1');
   await field('CPUs').fill('64');
+  await openMore();
   await page.getByRole('button', { name: 'Add a label' }).click();
   await field('Name of label 1').fill('Team');
   await field('Name of variable 1').fill('1ST');
-  await page.getByText('Advanced').click();
   await field('Start command').fill('echo "open');
-  await page.getByText('Advanced').click();
+  // Opens again by itself, as there are faults in it.
+  await openMore();
   await create().click();
   await eventually(async () => expect(Object.keys(await marked())).toHaveLength(6));
   expect(Object.values(await marked())).toEqual([
@@ -159,9 +162,56 @@ it('must say all that is wrong at once, each at its field, and keep everything t
   });
 });
 
+it.each(['free', 'pro', 'enterprise'])(
+  'fits one screen at 1,024 by 768 pixels, the rest behind “More”: %s',
+  async (tier) => {
+    await context.close();
+    context = await browser.context({ reducedMotion: 'reduce', viewport: { width: 1024, height: 768 } });
+    page = await browser.signedIn(await berth.user(tier), context);
+    await open();
+    await radio('Custom').waitFor();
+    expect(await page.evaluate('document.documentElement.scrollHeight')).toBe(768);
+    expect(await field('Start command').isVisible()).toBe(false);
+    const overlap = `{
+    const bar = document.querySelector('.create-bar').getBoundingClientRect();
+    [...document.querySelectorAll('.create-main :is(input, button, summary)')].filter(
+      (each) => each.checkVisibility() && each.getBoundingClientRect().bottom > bar.top).map((each) => each.outerHTML)
+  }`;
+    expect(await page.evaluate(overlap)).toEqual([]);
+    expect(await browser.faultsOf(page)).toEqual([]);
+  },
+);
+
+it('keeps “Create” at the lower edge of the window, with every field above it', async () => {
+  await open('?start=serve');
+  const edge = async (): Promise<number> => {
+    const box = await create().boundingBox();
+    return (box?.y ?? 0) + (box?.height ?? 0);
+  };
+  for (const viewport of [
+    { width: 1280, height: 720 },
+    { width: 390, height: 740 },
+  ]) {
+    await page.setViewportSize(viewport);
+    // A value of the link is behind “More”, which is open then.
+    await field('Start command').waitFor();
+    for (const top of [0, 200]) {
+      await page.evaluate(`scrollTo(0, ${String(top)})`);
+      await eventually(async () => expect(await edge()).toBeGreaterThan(viewport.height - 60));
+      expect(await edge()).toBeLessThanOrEqual(viewport.height);
+    }
+    await field('Name').focus();
+    await page.evaluate('scrollTo(0, 0)');
+    await field('Start command').focus();
+    const box = await field('Start command').boundingBox();
+    expect((box?.y ?? 0) + (box?.height ?? 0)).toBeLessThan((await create().boundingBox())?.y ?? 0);
+  }
+});
+
 it('must keep the form if the server does not answer, and create one container by a second try', async () => {
   await open();
   await field('Name').fill('late');
+  await openMore();
   await field('Name of variable 1').fill('KEPT');
   await page.route('**/api/containers', (route) =>
     route.request().method() === 'POST' ? route.abort() : route.continue(),
@@ -178,6 +228,7 @@ it('must keep the form if the server does not answer, and create one container b
 it('pasted .env text must fill rows of variables, of which programs get the values', async () => {
   await open();
   await field('Name').fill('configured');
+  await openMore();
   await paste(
     field('Name of variable 1'),
     '# of the app\nexport HOST="db.example"\nPORT=5432 # usual\nnonsense\nKEY=\'line 1\nline 2\'\n',
@@ -268,7 +319,8 @@ it('must be used by the keyboard alone', async () => {
   expect(await active()).toBe('size');
   await press('ArrowDown');
   expect(await radio('Medium').isChecked()).toBe(true);
-  await press('Tab', 'Enter');
+  // Opens what is behind “More”.
+  await press('Tab', 'Enter', 'Tab', 'Enter');
   await page.keyboard.type('team');
   await press('Enter');
   await page.keyboard.type('core');

@@ -1,7 +1,9 @@
+import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { Page } from 'playwright-core';
 import { DataSource } from 'typeorm';
 import { ContainerEntity } from '../../src/containers/model/container.entity';
@@ -196,6 +198,42 @@ describe('its filter, order and scroll position', () => {
     await page.goBack();
     await lists(['blue']);
     await eventually(() => expect(query()).toBe('?q=blu'));
+  });
+});
+
+describe('an empty list', () => {
+  it('shows three ways to a first container, of which two are copied and work as they are', async () => {
+    const user = await berth.user('enterprise');
+    await open(user, { permissions: ['clipboard-read', 'clipboard-write'] });
+    await page.getByRole('heading', { name: 'No containers yet' }).waitFor();
+    await page.getByRole('link', { name: 'Create your first container' }).waitFor();
+    const copied = async (what: string): Promise<string> => {
+      await page.getByRole('button', { name: `Copy: ${what}` }).click();
+      await page.getByText(`${what} copied.`).waitFor();
+      return page.evaluate('navigator.clipboard.readText()');
+    };
+    expect(await copied('Commands')).toBe(
+      [`npx berth login ${berth.url}`, 'npx berth create --name dev', 'npx berth sh dev'].join(' &&\n'),
+    );
+    const request = await copied('Request');
+    expect(request).toContain('Bearer $BERTH_TOKEN');
+    expect(await browser.faultsOf(page)).toEqual([]);
+    await page.setViewportSize({ width: 390, height: 800 });
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(390);
+    const environment = { ...process.env, BERTH_TOKEN: user.token };
+    const { stdout } = await promisify(execFile)('sh', ['-c', request], { env: environment });
+    expect(JSON.parse(stdout)).toMatchObject({ name: 'dev' });
+    await row('dev').waitFor();
+  });
+
+  it('offers none of them without the right to create', async () => {
+    const { token } = await berth.user('pro', ['read']);
+    page = await (await browser.context()).newPage();
+    await page.goto('/');
+    await page.getByLabel('Token').fill(token);
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'No containers yet' }).waitFor();
+    expect(await page.getByRole('button', { name: /^Copy/ }).count()).toBe(0);
   });
 });
 

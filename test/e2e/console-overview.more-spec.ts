@@ -15,6 +15,7 @@ const PHONE = { width: 360, height: 740 };
 
 describe("a container's page", () => {
   const daemon = new FakeDaemon();
+  const engine = new FakeEngine(daemon);
   let berth: Berth;
   let browser: ConsoleBrowser;
   let user: NewUser;
@@ -40,7 +41,6 @@ describe("a container's page", () => {
   beforeAll(async () => {
     daemon.onStats = usedBy;
     daemon.onListening = () => Promise.resolve([{ port: 3000, addresses: ['0.0.0.0'] }]);
-    const engine = new FakeEngine(daemon);
     jest.spyOn(engine.files, 'usage').mockResolvedValue({ bytes: 990 * MIB, isComplete: true });
     berth = await Berth.start({
       engine,
@@ -97,6 +97,64 @@ describe("a container's page", () => {
     await page.getByRole('region', { name: 'Terminals of seen' }).waitFor();
   });
 
+  describe('its button “Restart”', () => {
+    const button = (name: string) => page.locator('.page-head').getByRole('button', { name, exact: true });
+    const focused = (): Promise<string> => page.evaluate('document.activeElement.textContent');
+    const status = (name: string) => page.locator('.page-head').getByText(name, { exact: true });
+
+    /** By the keyboard, so that the focus has a place. */
+    async function restart(): Promise<void> {
+      await button('Restart').focus();
+      await page.keyboard.press('Enter');
+      await page.getByRole('dialog').getByText('All programs in it end, and it starts again.').waitFor();
+      await page.getByRole('dialog').getByRole('button', { name: 'Restart', exact: true }).focus();
+      await page.keyboard.press('Enter');
+      await page.getByRole('dialog').waitFor({ state: 'detached' });
+    }
+
+    it('restarts after a question, shows the status in between, and keeps the focus', async () => {
+      await open('#processes');
+      await button('Restart').click();
+      await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+      await eventually(async () => expect(await focused()).toBe('Restart'));
+      await tab('Terminal').click();
+      // It takes the focus when its shell is there.
+      await page.locator('.terminal-screen:focus-within').waitFor();
+      const start = engine.holdOn('containers.start');
+      await restart();
+      await start.reached;
+      await status('Stopped').waitFor();
+      expect(await focused()).toBe('Restarting…');
+      await page.getByText('The container was stopped.').waitFor();
+      expect(await page.getByRole('button', { name: 'Start container' }).count()).toBe(0);
+      await tab('Processes').click();
+      await page.getByText('It starts again in a moment.').waitFor();
+      expect(await page.getByRole('button', { name: 'Start', exact: true }).count()).toBe(0);
+      await button('Restarting…').focus();
+      expect(await browser.faultsOf(page)).toEqual([]);
+      start.release();
+      await status('Running').waitFor();
+      await button('Stop').waitFor();
+      expect(['Pause', 'Restart']).toContain(await focused());
+    });
+
+    it('says that the start failed, and leaves the container stopped with its button “Start”', async () => {
+      engine.failOn('containers.start', { times: 100 });
+      await restart();
+      await page.getByText('The container was stopped, but could not be started again.').waitFor();
+      await status('Stopped').waitFor();
+      expect(await focused()).toBe('Start');
+      engine.forget();
+      await page.keyboard.press('Enter');
+      await status('Running').waitFor();
+      await button('Stop').click();
+      await page.getByRole('dialog').getByRole('button', { name: 'Stop' }).click();
+      await eventually(async () => expect(await focused()).toBe('Start'));
+      await page.keyboard.press('Enter');
+      await status('Running').waitFor();
+    });
+  });
+
   it('must draw the last hour from what the server remembers, and go on with what is used now', async () => {
     const history = berth.app.get(StatsHistory);
     await history.measure();
@@ -133,10 +191,31 @@ describe("a container's page", () => {
     await chart('CPU').getByText('Peak: ').waitFor();
   });
 
-  it('must open a listening port, and copy what leads to the container', async () => {
+  it('shows the address of a port and who may see it, opens it, and leads to its settings', async () => {
     const listening = page.getByRole('region', { name: 'Listening ports' });
-    await listening.getByText('3000').waitFor();
-    await listening.getByRole('button', { name: 'Open port 3000' }).waitFor();
+    await listening.getByText('Private · you and link holders').waitFor();
+    const { body } = await user.api.call('GET', `/api/containers/${container.db_id}/ports`);
+    const url = (body['ports'] as { url: string }[])[0]?.url ?? '';
+    expect(url).toContain(`3000-${container.db_id}`);
+    await listening.getByText(url).waitFor();
+    await listening.getByRole('button', { name: 'Copy: Address of port 3000' }).click();
+    await page.getByText('Address of port 3000 copied.').waitFor();
+    expect(await page.evaluate('navigator.clipboard.readText()')).toBe(url);
+    const opened = context.waitForEvent('page');
+    await listening.getByRole('button', { name: 'Open port 3000' }).click();
+    const preview = await opened;
+    await preview.waitForURL(`${url}/**`);
+    await preview.close();
+    await user.api.call('PUT', `/api/containers/${container.db_id}/ports/3000`, { access: 'public' });
+    await listening.getByText('Public · everyone').waitFor();
+    expect(await browser.faultsOf(page)).toEqual([]);
+    await listening.getByRole('link', { name: 'Links and access' }).click();
+    await isOn('Ports');
+    await page.getByRole('button', { name: 'More for port 3000' }).waitFor();
+    await tab('Overview').click();
+  });
+
+  it('copies the ID and the SSH command', async () => {
     for (const [what, text] of [
       ['ID', container.db_id],
       ['SSH command', 'ssh seen@ssh.example.com -p 2222'],

@@ -69,40 +69,46 @@ describe('a change of a tier', () => {
 });
 
 describe('a disk limit', () => {
-  it.each(['unsupported', 'enforced'] as const)('must be shown as what it is: %s', async (diskQuota) => {
-    const fake = new FakeEngine();
-    fake.daemon.capabilities = { ...fake.daemon.capabilities, diskQuota };
-    const server = await Berth.start({ engine: fake });
-    const window = await ConsoleBrowser.launch(server.url);
-    const user = await server.user('pro', ['read', 'write', 'exec', 'admin']);
-    const { db_id } = await user.api.running({ name: 'stored' });
-    await user.api.delete((await user.api.running({ name: 'gone' })).db_id);
-    const page = await window.signedIn(user);
-    const says = async (where: string): Promise<void> => {
+  it.each(['unsupported', 'enforced'] as const)(
+    'is said where it is set and on the machine, and in no row: %s',
+    async (diskQuota) => {
+      const fake = new FakeEngine();
+      fake.daemon.capabilities = { ...fake.daemon.capabilities, diskQuota };
+      const server = await Berth.start({ engine: fake });
+      const window = await ConsoleBrowser.launch(server.url);
+      const user = await server.user('pro', ['read', 'write', 'exec', 'admin']);
+      const { db_id } = await user.api.running({ name: 'stored' });
+      await user.api.delete((await user.api.running({ name: 'gone' })).db_id);
+      const page = await window.signedIn(user);
       const count = (): Promise<number> => page.getByText('not enforced').count();
-      await eventually(async () => expect([where, (await count()) > 0]).toEqual([where, diskQuota === 'unsupported']));
-    };
-    await page.getByRole('row').filter({ hasText: 'stored' }).getByText('disk').first().waitFor();
-    await says('the list');
-    await page.getByRole('link', { name: 'New container' }).click();
-    await page.getByRole('radio', { name: 'Custom', exact: true }).check();
-    const disk = page.getByLabel('Disk (GB)');
-    const hint = `#${String(await disk.getAttribute('aria-describedby'))}`;
-    expect((await page.locator(hint).innerText()).includes('not enforced')).toBe(diskQuota === 'unsupported');
-    for (const [path, text] of [
-      [`/containers/${db_id}#overview`, 'at /home/user'],
-      ['/usage', 'Maximum per container'],
-      ['/deleted', 'gone'],
-      ['/admin/containers', 'stored'],
-    ] as const) {
-      await page.goto(path);
-      await page.getByText(text, { exact: false }).first().waitFor();
-      await says(path);
-    }
-    await window.close();
-    await server.stop();
-    expect(window.complaints).toEqual([]);
-  });
+      for (const [path, text] of [
+        ['/', 'stored'],
+        [`/containers/${db_id}#overview`, 'at /home/user'],
+        ['/usage', 'Maximum per container'],
+        ['/deleted', 'gone'],
+        ['/admin/containers', 'stored'],
+      ] as const) {
+        await page.goto(path);
+        await page.getByText(text, { exact: false }).first().waitFor();
+        expect([path, await count()]).toEqual([path, 0]);
+      }
+      const expected = diskQuota === 'unsupported' ? 1 : 0;
+      await page.goto('/admin/machine');
+      await page.getByText('Disk sizes are limits').waitFor();
+      await eventually(async () => expect(await count()).toBe(expected));
+      await page.goto(`/containers/${db_id}#overview`);
+      await page.getByRole('button', { name: 'Settings' }).click();
+      const disk = page.getByLabel('Disk (GB)');
+      const hint = `#${String(await disk.getAttribute('aria-describedby'))}`;
+      await eventually(async () =>
+        expect((await page.locator(hint).innerText()).includes('not enforced')).toBe(expected === 1),
+      );
+      expect(await count()).toBe(expected);
+      await window.close();
+      await server.stop();
+      expect(window.complaints).toEqual([]);
+    },
+  );
 });
 
 it('a creation must be offered what the API takes for what is left out', async () => {

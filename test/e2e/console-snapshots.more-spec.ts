@@ -232,7 +232,7 @@ describe('the page of snapshots', () => {
     await click('New container: base');
     expect(await page.getByRole('radio', { name: 'base', exact: true }).isChecked()).toBe(true);
     expect(await page.getByLabel('Disk (GB)').inputValue()).toBe('3');
-    await page.getByText('Advanced').click();
+    await page.getByText('More: labels').click();
     expect(await page.getByLabel('Role').locator('option:checked').innerText()).toContain('As in the snapshot');
     await says('Data and installed software of “large”, 10 MB');
     expect(await look()).toEqual([]);
@@ -251,7 +251,7 @@ describe('the page of snapshots', () => {
     await radio('base').check();
     await page.getByText('As in the snapshot').waitFor({ state: 'attached' });
     await radio('Another image').check();
-    await page.getByText('Advanced').click();
+    await page.getByText('More: labels').click();
     expect(await page.getByLabel('Role').locator('option:checked').innerText()).toBe('barebone');
     await radio('base').check();
     await page.getByLabel('Name', { exact: true }).fill('copy');

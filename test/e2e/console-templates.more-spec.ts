@@ -147,7 +147,7 @@ it('a template of a snapshot must be made from the page of snapshots, and creati
   await radio('Custom').check();
   expect(await page.getByLabel('Memory (GB)').inputValue()).toBe('0.5');
   expect(await page.getByLabel('Disk (GB)').inputValue()).toBe('');
-  await page.getByText('Advanced').click();
+  await page.getByText('More: labels').click();
   expect(await page.getByLabel('Role').locator('option:checked').innerText()).toContain('As in the template');
   expect(await page.getByLabel('Network').locator('option:checked').innerText()).toBe('As in the template');
   expect(await browser.faultsOf(page)).toEqual([]);
@@ -179,7 +179,7 @@ it('a creation must override what a template says, and go back to an image with 
   await radio('closed').check();
   await radio('Custom').check();
   await page.getByLabel('Memory (GB)').fill('0.75');
-  await page.getByText('Advanced').click();
+  await page.getByText('More: labels').click();
   await page.getByLabel('Network').selectOption('Internet');
   await page.getByLabel('Name', { exact: true }).fill('open');
   await click('Create');

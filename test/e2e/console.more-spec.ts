@@ -315,7 +315,7 @@ describe('the console', () => {
     }
     await page.goto('/');
     await page.getByRole('link', { name: 'New container' }).click();
-    await page.getByText('Advanced').click();
+    await page.getByText('More: labels').click();
     await page.getByRole('radio', { name: 'Custom', exact: true }).check();
     await page.getByLabel('Memory (GB)').fill('much');
     await page.getByRole('button', { name: 'Create', exact: true }).click();

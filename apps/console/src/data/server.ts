@@ -9,7 +9,10 @@ export const health = signal<ReadyView | null>(null);
 /** Whether the server simulates containers. Every page says so, also before the sign-in. */
 export const isSimulated = computed(() => health.value?.runtime === 'simulated');
 
-/** Whether Docker holds containers to their disk size, on every node; null while that is not known. */
+/**
+ * Whether Docker holds containers to their disk size, on every node; null while that is not known. Said on the page of
+ * the machine, and at the fields of disk sizes.
+ */
 export const isDiskEnforced = computed(() => {
   const found = health.value?.disk_quota ?? null;
   return found === null ? null : found === 'enforced';

@@ -4,7 +4,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { freeInWords, reservedInWords } from '../data/capacity';
 import { count, cpus, duration, megabytes } from '../words/format';
-import { hasNodes, health, nameOf, readHealth, readUserNames } from '../data/server';
+import { hasNodes, health, isDiskEnforced, nameOf, readHealth, readUserNames } from '../data/server';
 import { later } from '../ui/later';
 import { Meter, PageHead, Shown, Status, Table, useLoaded, WorkButton } from '../ui/parts';
 import { USED_COLUMNS, UsedAmounts } from '../ui/used-amounts';
@@ -43,7 +43,10 @@ export function Machine(): JSX.Element {
             <Free
               title={machineWords.disk}
               of={room.free_disk_mb}
-              note={machineWords.capacity.diskReserve(megabytes(room.free_disk_mb.reserve))}
+              note={[
+                machineWords.capacity.diskReserve(megabytes(room.free_disk_mb.reserve)),
+                ...(isDiskEnforced.value === false ? [machineWords.capacity.diskNotEnforced] : []),
+              ].join(' ')}
             />
             <Idle of={room.idle} />
           </div>

@@ -1,13 +1,14 @@
-import type { ComponentChildren, JSX } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import type { ComponentChildren, JSX, RefObject } from 'preact';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { whyNotInside } from '../data/access';
 import { berth } from '../data/berth';
 import { type Container, containerById, events } from '../data/live';
 import type { BerthEvent } from '@berth/client';
-import { askToStop, isPending, remove } from '../ui/verbs';
+import { askToRestart, askToStop, isPending, isRestarting, remove } from '../ui/verbs';
 import { commonWords } from '../words/common';
 import { containerWords } from '../words/container';
 import { inWords } from '../words/errors';
+import { verbWords } from '../words/verbs';
 import { address, Link, navigate } from '../router';
 import { later } from '../ui/later';
 import { Menu } from '../ui/menu';
@@ -114,7 +115,7 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
     <>
       <PageHead title={container.name} aside={<StatusCell container={container} />}>
         <div class="actions">
-          <PowerButton container={container} />
+          <PowerButtons container={container} />
           <button type="button" class="button" onClick={() => setSetting(true)}>
             {containerWords.settings}
           </button>
@@ -197,45 +198,78 @@ function Inside({ container, staysOpen = false, children }: InsideProps) {
   if (isOpen) return <>{children}</>;
   // Of one that runs, `why` is shown alone.
   const state = container.status === 'running' ? 'stopped' : container.status;
+  const isComingBack = isRestarting(container.db_id);
+  const hint = containerWords.closedHint[isComingBack ? 'restarting' : state];
   return (
     <div class="panel">
       <Empty title={why ?? containerWords.closed[state](container.name)}>
-        {why === null && <p>{container.progress?.message ?? containerWords.closedHint[state]}</p>}
-        {why === null && <PowerButton container={container} />}
+        {why === null && <p>{container.progress?.message ?? hint}</p>}
+        {why === null && !isComingBack && <PowerButtons container={container} />}
       </Empty>
     </div>
   );
 }
 
-function PowerButton({ container }: { readonly container: Container }): JSX.Element | null {
-  if (container.status === 'creating') return null;
-  const isBlocked = isPending(container.db_id);
-  const stop = (
-    <button type="button" class="button" aria-disabled={isBlocked} onClick={() => !isBlocked && askToStop(container)}>
-      {commonWords.stop}
+/** Keeps the focus in a group of buttons where the focused one is replaced by others. */
+function useFocusKept(): RefObject<HTMLDivElement | null> {
+  const group = useRef<HTMLDivElement>(null);
+  const hadFocus = group.current?.contains(document.activeElement) ?? false;
+  useLayoutEffect(() => {
+    if (hadFocus && document.activeElement === document.body) group.current?.querySelector('button')?.focus();
+  });
+  return group;
+}
+
+/** What changes its status. While it restarts, the button that says so stays in the place of “Restart”. */
+function PowerButtons({ container }: { readonly container: Container }): JSX.Element | null {
+  const { db_id, status } = container;
+  const group = useFocusKept();
+  const isBlocked = isPending(db_id);
+  const { power } = containerWords;
+  if (status === 'creating') return null;
+  const verb = (name: string, askTo: (of: Container) => void): JSX.Element => (
+    <button
+      key={name}
+      type="button"
+      class="button"
+      aria-disabled={isBlocked}
+      onClick={() => !isBlocked && askTo(container)}
+    >
+      {name}
     </button>
   );
-  if (container.status === 'running') {
-    return (
-      <>
-        <WorkButton class="button" isBlocked={isBlocked} run={() => berth.containers.pause(container.db_id)}>
-          {containerWords.power.pause}
-        </WorkButton>
-        {stop}
-      </>
-    );
-  }
-  return container.status === 'paused' ? (
-    <>
-      <WorkButton class="button primary" isBlocked={isBlocked} run={() => berth.containers.resume(container.db_id)}>
-        {containerWords.power.resume}
-      </WorkButton>
-      {stop}
-    </>
-  ) : (
-    <WorkButton class="button primary" isBlocked={isBlocked} run={() => berth.containers.start(container.db_id)}>
-      {commonWords.start}
+  const work = (name: string, { run, isFirst }: { run: () => Promise<unknown>; isFirst: boolean }): JSX.Element => (
+    <WorkButton key={name} class={isFirst ? 'button primary' : 'button'} isBlocked={isBlocked} run={run}>
+      {name}
     </WorkButton>
+  );
+  const buttons = (): JSX.Element[] => {
+    if (isRestarting(db_id)) {
+      return [
+        <button key={commonWords.restart} type="button" class="button busy" aria-disabled>
+          {verbWords.restart.ongoing}
+        </button>,
+      ];
+    }
+    if (status === 'running') {
+      return [
+        work(power.pause, { run: () => berth.containers.pause(db_id), isFirst: false }),
+        verb(commonWords.restart, askToRestart),
+        verb(commonWords.stop, askToStop),
+      ];
+    }
+    if (status === 'paused') {
+      return [
+        work(power.resume, { run: () => berth.containers.resume(db_id), isFirst: true }),
+        verb(commonWords.stop, askToStop),
+      ];
+    }
+    return [work(commonWords.start, { run: () => berth.containers.start(db_id), isFirst: true })];
+  };
+  return (
+    <div class="power" ref={group}>
+      {buttons()}
+    </div>
   );
 }
 

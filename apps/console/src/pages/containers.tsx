@@ -24,6 +24,7 @@ import { selectedShown, selectShown } from '../data/selection';
 import { containersWords } from '../words/containers';
 import { inWords } from '../words/errors';
 import { Link } from '../router';
+import { Code } from '../ui/copy';
 import { ArrowIcon, PlusIcon } from '../ui/icons';
 import { Empty, Meter, PageHead } from '../ui/parts';
 import { later } from '../ui/later';
@@ -268,18 +269,57 @@ function MoreRows({ left, onMore }: { readonly left: number; readonly onMore: ()
   );
 }
 
+/** One command for the shell: without `&&` the question for a token would read the next line. */
+function cliCommands(): string {
+  const commands = [`npx berth login ${location.origin}`, 'npx berth create --name dev'];
+  return [...commands, ...(maySeeInside.value ? ['npx berth sh dev'] : [])].join(' &&\n');
+}
+
+const apiRequest = (): string =>
+  [
+    `curl ${location.origin}/api/containers`,
+    '-H "Authorization: Bearer $BERTH_TOKEN"',
+    "-H 'Content-Type: application/json'",
+    `-d '{"name": "dev", "image": "sandbox"}'`,
+  ].join(' \\\n  ');
+
 function NoContainers({ canWrite }: { readonly canWrite: boolean }): JSX.Element {
   const { none } = containersWords;
   return (
     <div class="panel">
       <Empty title={none.title}>
         <p>{none.hint()}</p>
-        {canWrite && (
-          <Link class="button primary" href="/new">
-            <PlusIcon /> {none.createFirst}
-          </Link>
-        )}
+        {canWrite && <FirstWays />}
       </Empty>
+    </div>
+  );
+}
+
+/** The ways to a first container: each is complete, with this server's address. */
+function FirstWays(): JSX.Element {
+  const { none } = containersWords;
+  return (
+    <div class="first-ways">
+      <section>
+        <h3>{none.console}</h3>
+        <Link class="button primary" href="/new">
+          <PlusIcon /> {none.createFirst}
+        </Link>
+      </section>
+      <section>
+        <h3>{none.cli.title}</h3>
+        <p>
+          {none.cli.hint} <Link href="/tokens">{none.tokens}</Link>
+        </p>
+        <Code text={cliCommands()} what={none.cli.copied} />
+      </section>
+      <section>
+        <h3>{none.api.title}</h3>
+        <p>
+          {none.api.hint()} <Link href="/tokens">{none.tokens}</Link>
+        </p>
+        <Code text={apiRequest()} what={none.api.copied} />
+      </section>
     </div>
   );
 }

@@ -39,7 +39,7 @@ function Choice({ name, value, title, text, mark, isChosen, onChoose }: ChoicePr
           <strong id={`${id}-title`}>{title}</strong>
           {mark !== undefined && <span class="chip">{mark}</span>}
         </span>
-        <span id={`${id}-text`} class="small muted wrap-anywhere">
+        <span id={`${id}-text`} class="small muted wrap-anywhere choice-text" title={text}>
           {text}
         </span>
       </span>
@@ -95,7 +95,7 @@ export function SourceField({ catalogue, source, onSource, faults }: SourceField
   const fault = faults['source'];
   const isCustom = source.kind === 'custom';
   return (
-    <section class="panel form-section" aria-labelledby={`${id}-head`} data-field="source">
+    <section class="form-part" aria-labelledby={`${id}-head`} data-field="source">
       <h2 id={`${id}-head`}>{WORDS.title}</h2>
       {total > FEW && (
         <input
@@ -115,10 +115,10 @@ export function SourceField({ catalogue, source, onSource, faults }: SourceField
         aria-describedby={`${id}-says`}
         aria-invalid={fault !== undefined}
       >
-        <div class={total > MOST_SEEN ? 'choice-groups scrolled' : 'choice-groups'}>
+        <div class={`choice-groups ${total > MOST_SEEN ? 'scrolled' : total > FEW ? 'fitted' : ''}`}>
           {found.map(({ name, entries }) => (
             <div key={name} class="stack choice-group" role="group" aria-label={name}>
-              <h3 class="small muted">{name}</h3>
+              <h3 class={groups.length === 1 ? 'visually-hidden' : 'small muted'}>{name}</h3>
               <div class="choices">
                 {entries.slice(0, MOST_DRAWN).map(({ source: each, title, text, mark }) => (
                   <Choice
@@ -139,7 +139,7 @@ export function SourceField({ catalogue, source, onSource, faults }: SourceField
           {words.length > 0 && found.length === 0 && <p class="muted">{WORDS.nothing}</p>}
         </div>
         {(catalogue.hasCustom || isCustom) && (
-          <div class="choices">
+          <div class="choices one">
             <Choice
               name="source"
               value="custom"

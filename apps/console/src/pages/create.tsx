@@ -109,7 +109,8 @@ function CreationForm({ catalogue, user, query }: CreationFormProps): JSX.Elemen
   const [left, onFocusOut] = useLeftFields();
   const [isBusy, setBusy] = useState(false);
   const [link, setLink] = useState<string | null>(null);
-  const [isAdvancedOpen] = useState(() => hasAdvanced(query));
+  const [isMoreOpen] = useState(() => hasMore(query));
+  const isWide = useIsWide();
   const place = useRef<HTMLFormElement>(null);
   const focusOn = useRef<Faults | null>(null);
   const sent = useRef<{ readonly body: string; readonly key: string } | null>(null);
@@ -235,38 +236,36 @@ function CreationForm({ catalogue, user, query }: CreationFormProps): JSX.Elemen
               {createWords.suggest}
             </button>
           </div>
-        </div>
-        <SourceField
-          catalogue={catalogue}
-          source={form.source}
-          onSource={(source) => change(withSource(form, source, context), ['source', 'custom_image', 'role'])}
-          faults={faults}
-        />
-        <section class="panel form-section" aria-labelledby="create-size">
-          <h2 id="create-size">{createWords.size.title}</h2>
-          <SizeChoices
-            presets={presetsOf(limits)}
-            size={form.size}
-            hasTemplate={isTemplate}
-            onSize={(size) => change(withSize(form, size, context), SIZE_FIELDS)}
-          />
-          {form.size === CUSTOM_SIZE && (
-            <ResourceFields {...fields} faults={withSizes(faults, { seen, draft: form.draft })} />
-          )}
-        </section>
-        <div class="panel form-section">
-          <LabelsField {...fields} />
-          <VariablesField
-            label={createWords.variables.title}
-            hint={createWords.variables.hint}
-            env={form.env}
-            onEnv={(env) => change({ ...form, env }, ['env'])}
+          <SourceField
+            catalogue={catalogue}
+            source={form.source}
+            onSource={(source) => change(withSource(form, source, context), ['source', 'custom_image', 'role'])}
             faults={faults}
           />
+          <section class="form-part" aria-labelledby="create-size">
+            <h2 id="create-size">{createWords.size.title}</h2>
+            <SizeChoices
+              presets={presetsOf(limits)}
+              size={form.size}
+              hasTemplate={isTemplate}
+              onSize={(size) => change(withSize(form, size, context), SIZE_FIELDS)}
+            />
+            {form.size === CUSTOM_SIZE && (
+              <ResourceFields {...fields} faults={withSizes(faults, { seen, draft: form.draft })} />
+            )}
+          </section>
         </div>
-        <details class="panel form-section more" open={isAdvancedOpen}>
-          <summary>{createWords.advanced}</summary>
+        <details class="panel form-section more" open={isMoreOpen}>
+          <summary>{createWords.more}</summary>
           <div class="stack">
+            <LabelsField {...fields} />
+            <VariablesField
+              label={createWords.variables.title}
+              hint={createWords.variables.hint}
+              env={form.env}
+              onEnv={(env) => change({ ...form, env }, ['env'])}
+              faults={faults}
+            />
             <RoleField
               catalogue={catalogue}
               form={form}
@@ -276,45 +275,46 @@ function CreationForm({ catalogue, user, query }: CreationFormProps): JSX.Elemen
             <NetworkField {...fields} />
             <LifetimeFields {...fields} />
             <StartFields {...fields} />
+            {!isWide && <Effect user={user} form={form} context={context} />}
           </div>
         </details>
       </div>
-      <section class="create-aside" aria-labelledby="create-limits">
-        <div class="panel form-section">
+      {isWide && (
+        <div class="panel form-section create-aside">
           <Effect user={user} form={form} context={context} />
-          {blocker !== null && (
-            <p id="create-blocker" class="notice warn">
-              {blocker}
-            </p>
-          )}
-          <button
-            type="submit"
-            class={`button primary ${isBusy ? 'busy' : ''}`}
-            aria-disabled={isBusy || blocker !== null}
-            aria-describedby={blocker === null ? undefined : 'create-blocker'}
-          >
-            {commonWords.create}
-          </button>
-          <div class="row-of-two">
-            <button type="button" class="button" onClick={() => void copyLink()}>
-              {createWords.link.copy}
-            </button>
-            <Link class="button" href="/">
-              {commonWords.cancel}
-            </Link>
-          </div>
-          {link !== null && (
-            <TextField
-              label={createWords.link.title}
-              hint={createWords.link.hint}
-              isMono
-              input={{ readOnly: true, onFocus: (event) => event.currentTarget.select() }}
-              value={link}
-              onValue={() => undefined}
-            />
-          )}
         </div>
-      </section>
+      )}
+      <div class="create-bar">
+        {blocker !== null && (
+          <p id="create-blocker" class="notice warn">
+            {blocker}
+          </p>
+        )}
+        {link !== null && (
+          <TextField
+            label={createWords.link.title}
+            hint={createWords.link.hint}
+            isMono
+            input={{ readOnly: true, onFocus: (event) => event.currentTarget.select() }}
+            value={link}
+            onValue={() => undefined}
+          />
+        )}
+        <button
+          type="submit"
+          class={`button primary ${isBusy ? 'busy' : ''}`}
+          aria-disabled={isBusy || blocker !== null}
+          aria-describedby={blocker === null ? undefined : 'create-blocker'}
+        >
+          {commonWords.create}
+        </button>
+        <button type="button" class="button" onClick={() => void copyLink()}>
+          {createWords.link.copy}
+        </button>
+        <Link class="button" href="/">
+          {commonWords.cancel}
+        </Link>
+      </div>
     </form>
   );
 }
@@ -357,10 +357,37 @@ const withSizes = (faults: Faults, { seen, draft }: { readonly seen: Faults; rea
   return { ...Object.fromEntries(beyond.map((field) => [field, seen[field] ?? ''])), ...faults };
 };
 
-const ADVANCED = ['role', 'network', 'allow', 'idle_after', 'idle_action', 'delete_after', 'auto_start', 'start'];
+/** The parameters of a link whose fields are behind “More”. */
+const MORE = [
+  'label',
+  'env',
+  'role',
+  'network',
+  'allow',
+  'idle_after',
+  'idle_action',
+  'delete_after',
+  'auto_start',
+  'start',
+  'restart',
+  'ready_port',
+];
 
-const hasAdvanced = (query: URLSearchParams): boolean =>
-  [...ADVANCED, 'restart', 'ready_port'].some((parameter) => query.has(parameter));
+const hasMore = (query: URLSearchParams): boolean => MORE.some((parameter) => query.has(parameter));
+
+/** As in `styles/create.css`. */
+const WIDE = matchMedia('(min-width: 1061px)');
+
+/** Whether the limits fit beside the form; otherwise they are behind “More”. */
+function useIsWide(): boolean {
+  const [isWide, setWide] = useState(WIDE.matches);
+  useEffect(() => {
+    const onChange = (): void => setWide(WIDE.matches);
+    WIDE.addEventListener('change', onChange);
+    return () => WIDE.removeEventListener('change', onChange);
+  }, []);
+  return isWide;
+}
 
 /** `crypto.randomUUID` is missing in pages without HTTPS. */
 const newKey = (): string =>
@@ -439,7 +466,7 @@ function Effect({ user: { tier, limits }, form, context }: EffectProps): JSX.Ele
   const own = containers.value;
   const sizes = resourcesOf(form, context);
   return (
-    <>
+    <section class="form-part" aria-labelledby="create-limits">
       <h2 id="create-limits">{createWords.limits.title}</h2>
       <p class="small muted">{createWords.limits.legend(tier)}</p>
       <dl class="effect">
@@ -461,7 +488,7 @@ function Effect({ user: { tier, limits }, form, context }: EffectProps): JSX.Ele
           />
         ))}
       </dl>
-    </>
+    </section>
   );
 }
 

@@ -2,11 +2,10 @@ import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
 import type { ListedContainerView } from '@berth/client';
 import { berth } from '../data/berth';
-import { shortImage } from '../words/format';
+import { megabytes, shortImage } from '../words/format';
 import { events } from '../data/live';
 import { Link } from '../router';
 import { Ago, Empty, Listing, PageHead, Shown, useLoaded, WorkButton } from '../ui/parts';
-import { DiskSize } from '../ui/resources';
 import { say } from '../ui/toasts';
 import { commonWords } from '../words/common';
 import { deletedWords } from '../words/deleted';
@@ -56,7 +55,7 @@ export function Deleted(): JSX.Element {
                 </td>
                 <td class="muted">{shortImage(container.image)}</td>
                 <td class="muted nowrap" data-name={cells.disk}>
-                  <DiskSize mb={container.resources.disk_mb} />
+                  {megabytes(container.resources.disk_mb)}
                 </td>
                 <td class="muted nowrap" data-name={cells.deleted}>
                   <Ago time={container.deleted_at ?? container.updated_at} />

@@ -10,9 +10,10 @@ import { useUsage } from '../data/statistics';
 import { commonWords } from '../words/common';
 import { inWords } from '../words/errors';
 import { overviewWords } from '../words/overview';
-import { Copyable } from '../ui/copy';
-import { Ago, Empty, useLoaded, WorkButton } from '../ui/parts';
-import { DiskSize, NOT_ENFORCED } from '../ui/resources';
+import { portsWords } from '../words/ports';
+import { Copyable, CopyButton } from '../ui/copy';
+import { Ago, Empty, Status, useLoaded, WorkButton } from '../ui/parts';
+import { restart } from '../ui/verbs';
 import { type Problem, problemsOf, type Remedy } from './container-problems';
 import { Use } from './container-row';
 import { EventList } from './event-list';
@@ -124,13 +125,9 @@ function RemedyButton({ container: { db_id, status }, remedy, onSettings }: Reme
       </button>
     );
   }
-  const restart = async (): Promise<void> => {
-    await berth.containers.stop(db_id);
-    await berth.containers.start(db_id);
-  };
   const works = {
     start: [status === 'error' ? words.startAgain : commonWords.start, () => berth.containers.start(db_id)],
-    restart: [commonWords.restart, restart],
+    restart: [commonWords.restart, () => restart({ db_id })],
     reload: [commonWords.reload, refresh],
     keep: [status === 'stopped' ? words.keep : words.keepRunning, () => berth.containers.touch(db_id).then(refresh)],
   } as const satisfies Record<string, readonly [string, () => Promise<unknown>]>;
@@ -161,7 +158,7 @@ function LastEvents({ events }: { readonly events: readonly BerthEvent[] }): JSX
   );
 }
 
-/** The ports on which the container's programs listen, with a way to open each. */
+/** The ports on which the container's programs listen: the address of each, and who may see it. */
 function Listening({ container }: { readonly container: Container }): JSX.Element {
   const { db_id, id } = container;
   const { value: ports, fault } = useListening(db_id, id);
@@ -189,20 +186,35 @@ function Listening({ container }: { readonly container: Container }): JSX.Elemen
   );
 }
 
-function ListeningPort({ container, port: { port, addresses, access, url } }: PortProps): JSX.Element {
-  const words = overviewWords.listening;
+function ListeningPort({ container, port: { port, access, url } }: PortProps): JSX.Element {
+  const isPublic = access === 'public';
+  const { everyone, own } = portsWords.access;
   return (
     <li>
-      <span class="grow">
-        <strong class="mono">{port}</strong>{' '}
-        <span class="muted small">{words.addresses({ addresses, isPublic: access === 'public' })}</span>
-      </span>
+      <div class="port-head">
+        <strong class="mono grow">{port}</strong>
+        {url !== null && (
+          <>
+            <CopyButton text={url} what={overviewWords.listening.address(port)} />
+            <WorkButton
+              class="button slim"
+              aria-label={portsWords.openPort(port)}
+              run={() => openPreview(container, port)}
+            >
+              {portsWords.open}
+            </WorkButton>
+          </>
+        )}
+      </div>
       {url === null ? (
-        <span class="muted small">{words.previewsOff}</span>
+        <span class="muted small">{portsWords.previewsOff}</span>
       ) : (
-        <WorkButton class="button slim" aria-label={words.openPort(port)} run={() => openPreview(container, port)}>
-          {words.open}
-        </WorkButton>
+        <>
+          <span class="mono">{url}</span>
+          <span class="small">
+            <Status of={isPublic ? 'running' : 'stopped'} word={isPublic ? everyone : own} />
+          </span>
+        </>
       )}
     </li>
   );
@@ -262,8 +274,7 @@ function Details({ container }: { readonly container: Container }): JSX.Element 
         <dd>{cpus(resources.cpu_shares)}</dd>
         <dt>{words.disk}</dt>
         <dd>
-          <DiskSize mb={resources.disk_mb} words={words.diskPlace} />
-          {isDiskEnforced.value === false && <div class="muted">{NOT_ENFORCED}</div>}
+          {megabytes(resources.disk_mb)} {words.diskPlace}
         </dd>
         <dt>{words.network}</dt>
         <dd>

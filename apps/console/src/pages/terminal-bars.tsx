@@ -3,6 +3,7 @@ import { useLayoutEffect, useRef } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { CrossIcon, Icon } from '../ui/icons';
 import { WorkButton } from '../ui/parts';
+import { isRestarting } from '../ui/verbs';
 import { commonWords } from '../words/common';
 import { terminalWords } from '../words/terminals';
 import type { Ending } from './terminal-endings';
@@ -163,7 +164,7 @@ export function Explanation({ of, container, onRestart }: ExplanationProps): JSX
           {words.restart}
         </button>
       )}
-      {of.action === 'start' && (
+      {of.action === 'start' && !isRestarting(container) && (
         <WorkButton class="button primary" run={() => berth.containers.start(container)}>
           {words.start}
         </WorkButton>

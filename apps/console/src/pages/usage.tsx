@@ -4,7 +4,6 @@ import { berth } from '../data/berth';
 import { cpus, duration, megabytes, onDay } from '../words/format';
 import { agents, containers, me, usage } from '../data/live';
 import { Empty, Listing, Meter, PageHead, Shown, useLoaded } from '../ui/parts';
-import { DiskSize } from '../ui/resources';
 import { USED_COLUMNS, UsedAmounts } from '../ui/used-amounts';
 import { usageWords } from '../words/usage';
 
@@ -45,7 +44,7 @@ function Limits(): JSX.Element | null {
         <span class="muted">{usageWords.oneAtMost}</span>
         <span class="big">{megabytes(limits.max.memory_mb)}</span>
         <span class="small muted">
-          {cpus(limits.max.cpu_shares)}, <DiskSize mb={limits.max.disk_mb} words={usageWords.disk} />
+          {cpus(limits.max.cpu_shares)}, {megabytes(limits.max.disk_mb)} {usageWords.disk}
         </span>
       </div>
       <div class="panel">

@@ -39,3 +39,13 @@ export function Copyable({ text, what }: CopyProps): JSX.Element {
     </span>
   );
 }
+
+/** Lines for a shell or a program, with a button that copies them. */
+export function Code({ text, what }: CopyProps): JSX.Element {
+  return (
+    <div class="secret">
+      <code>{text}</code>
+      <CopyButton text={text} what={what} />
+    </div>
+  );
+}

@@ -19,6 +19,23 @@ interface DialogProps {
   readonly children: ComponentChildren;
 }
 
+/**
+ * Remembers the control that opens a dialog. @returns gives it the focus when the dialog is gone, or what took its
+ * place among its buttons; otherwise the page's heading
+ */
+function focusAfterwards(): () => void {
+  const opener = document.activeElement;
+  const group = opener?.closest('.actions');
+  const giveBack = (): void => {
+    // Something else may have it already: another dialog, or the page that was opened.
+    if (!(opener instanceof HTMLElement) || document.activeElement !== document.body) return;
+    const next = opener.isConnected ? opener : group?.isConnected ? group.querySelector('button') : null;
+    (next ?? document.querySelector<HTMLElement>('h1'))?.focus({ preventScroll: true });
+  };
+  // The page takes no focus until the dialog is removed.
+  return () => queueMicrotask(giveBack);
+}
+
 /** A modal form: the browser's own dialog, which keeps the focus and closes by Escape. */
 export function Dialog(props: DialogProps): JSX.Element {
   const { title, onClose, onSubmit, action, isDangerous = false, isLast = false, children } = props;
@@ -27,12 +44,14 @@ export function Dialog(props: DialogProps): JSX.Element {
   const [isBusy, setBusy] = useState(false);
   const [fault, setFault] = useState<unknown>(null);
   useEffect(() => {
+    const giveBack = focusAfterwards();
     place.current?.showModal();
     // The first field, and not the button that closes.
     place.current?.querySelector<HTMLElement>('.dialog-body :is(input, select, textarea)')?.focus();
     // Text alone may need to be scrolled by the keyboard.
     const body = place.current?.querySelector<HTMLElement>('.dialog-body');
     if (body && !body.querySelector('input, select, textarea, button, a, summary')) body.tabIndex = 0;
+    return giveBack;
   }, []);
 
   const submit = async (event: Event): Promise<void> => {
@@ -102,7 +121,7 @@ interface Question {
   readonly action: string;
   /** False for what can be taken back. */
   readonly isDangerous?: boolean;
-  readonly run: () => Promise<void>;
+  readonly run: () => Promise<void> | void;
 }
 
 const question = signal<Question | null>(null);

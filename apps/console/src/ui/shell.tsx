@@ -158,11 +158,6 @@ function Banners(): JSX.Element {
   return (
     <>
       <SimulationBanner />
-      {connection.value === 'reconnecting' && (
-        <p class="banner" role="status">
-          {shellWords.connection.lost}
-        </p>
-      )}
       {hasNotices && (
         <aside aria-label={shellWords.notices}>
           {session && <p class="banner">{shellWords.guest(at(session.expires_at))}</p>}
@@ -173,6 +168,21 @@ function Banners(): JSX.Element {
           ))}
         </aside>
       )}
+      <LostConnection />
     </>
+  );
+}
+
+/** Lies over the page's upper margin, and moves nothing when it comes and goes. */
+function LostConnection(): JSX.Element {
+  const words = shellWords.connection;
+  return (
+    <div class="lost-connection" role="status">
+      {connection.value === 'reconnecting' && (
+        <p class="banner">
+          {words.lost} <span class="detail">{words.outOfDate}</span> {words.reconnectingNow}
+        </p>
+      )}
+    </div>
   );
 }

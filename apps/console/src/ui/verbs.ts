@@ -3,6 +3,7 @@ import { navigate, path } from '../router';
 import { ask } from './dialog';
 import { say, sayFault } from './toasts';
 import { commonWords } from '../words/common';
+import { inWords } from '../words/errors';
 import { verbWords } from '../words/verbs';
 import { berth } from '../data/berth';
 import type { Container } from '../data/live';
@@ -44,10 +45,22 @@ export async function bringBack({ db_id, status }: Pick<Container, 'db_id' | 'st
   if (isUp(status)) await berth.containers.start(db_id);
 }
 
+/** The containers that are being restarted here: in between they are stopped, and start by themselves. */
+const restarting = signal<ReadonlySet<string>>(new Set());
+
+export const isRestarting = (id: string): boolean => restarting.value.has(id);
+
 /** Stops a container and starts it again: the API has no call for both. @throws BerthError */
-export async function restart({ db_id }: Container): Promise<void> {
-  await berth.containers.stop(db_id);
-  await berth.containers.start(db_id);
+export async function restart({ db_id }: Pick<Container, 'db_id'>): Promise<void> {
+  restarting.value = new Set([...restarting.peek(), db_id]);
+  try {
+    await berth.containers.stop(db_id);
+    await berth.containers.start(db_id).catch((error: unknown) => {
+      throw new Error(verbWords.restart.startFailed(inWords(error)));
+    });
+  } finally {
+    restarting.value = new Set([...restarting.peek()].filter((each) => each !== db_id));
+  }
 }
 
 /** Whether it has a Docker container with processes, also if they are suspended. */
@@ -70,12 +83,12 @@ export function askToStop({ db_id, name }: Container): void {
   });
 }
 
-/** Stops it and starts it again. Asks first: the container's programs end. */
+/** Stops it and starts it again. Asks first: the container's programs end. The page shows the rest. */
 export function askToRestart(container: Container): void {
   ask({
     title: verbWords.restart.title(container.name),
     text: verbWords.restart.text,
     action: commonWords.restart,
-    run: () => restart(container),
+    run: () => void once(container.db_id, () => restart(container)),
   });
 }

@@ -23,6 +23,7 @@ export const machineWords = {
     memoryReserve: (reserve: string) => `New starts are blocked below ${reserve} free.`,
     diskReserve: (reserve: string) =>
       `New containers and starts are blocked below ${reserve} free. ` + 'Disk sizes are limits, not reservations.',
+    diskNotEnforced: 'They are not enforced: Docker has no disk quotas, so containers can exceed them.',
     reservedIs: 'Reserved is the sum of the limits of all running containers.',
     isUnknown: 'Unknown: Docker runs on another machine.',
     reserved: (resource: string) => `${resource}, reserved`,

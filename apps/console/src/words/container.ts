@@ -29,6 +29,7 @@ export const containerWords = {
     paused: 'Its processes continue when it is resumed.',
     stopped: 'Start it to use terminals, files and processes.',
     error: 'See the overview for the reason. Start it to try again.',
+    restarting: 'It starts again in a moment.',
   },
   power: { pause: 'Pause', resume: 'Resume' },
   noEvents: 'No recent events',

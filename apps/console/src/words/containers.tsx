@@ -37,6 +37,22 @@ export const containersWords = {
       </>
     ),
     createFirst: 'Create your first container',
+    console: 'In the console',
+    cli: {
+      title: 'On the command line',
+      hint: 'In the project’s folder. The first command asks for a token.',
+      copied: 'Commands',
+    },
+    api: {
+      title: 'With curl',
+      hint: () => (
+        <>
+          <code>$BERTH_TOKEN</code> is a token of your own.
+        </>
+      ),
+      copied: 'Request',
+    },
+    tokens: 'Create a token',
   },
   nothingFound: {
     title: 'No containers match the filter',

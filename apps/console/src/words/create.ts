@@ -52,7 +52,7 @@ export const createWords = {
     title: 'Environment variables',
     hint: 'Stored encrypted. Paste a .env file to add several at once. Press Shift+Enter for a new line in a value.',
   },
-  advanced: 'Advanced: role, network, lifetime, start command',
+  more: 'More: labels, variables, role, network, lifetime, start command',
   role: {
     title: 'Role',
     hint: 'Software to install after the start',

@@ -47,11 +47,8 @@ export const overviewWords = {
     title: 'Listening ports',
     more: 'Links and access',
     none: 'None. Servers you start in the container appear here.',
-    addresses: ({ addresses, isPublic }: { readonly addresses: readonly string[]; readonly isPublic: boolean }) =>
-      `${addresses.join(', ')}${isPublic ? ', public' : ''}`,
-    previewsOff: 'Previews are off',
-    open: 'Open',
-    openPort: (port: number) => `Open port ${String(port)}`,
+    /** As in “Address of port 3000 copied.” */
+    address: (port: number) => `Address of port ${String(port)}`,
   },
   details: {
     title: 'Details',

@@ -5,9 +5,6 @@ export const resourceWords = {
   disk: 'Disk',
   amounts: ({ memory, cpus, disk }: { memory: string; cpus: string; disk: string }) =>
     `${memory} · ${cpus} · ${disk} disk`,
-  notEnforced: '(not enforced)',
-  diskNotEnforced: 'disk size not enforced',
-  noDiskQuotas: 'Docker on this server has no disk quotas, so containers can exceed this.',
   /** The heads of the columns of what was used. */
   used: {
     memory: 'Memory (GB·h)',

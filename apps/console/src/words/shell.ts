@@ -30,7 +30,9 @@ export const shellWords = {
     live: 'Live',
     reconnecting: 'Reconnecting',
     closed: 'Disconnected',
-    lost: 'Connection lost. This page may be out of date. Reconnecting…',
+    lost: 'Connection lost.',
+    outOfDate: 'This page may be out of date.',
+    reconnectingNow: 'Reconnecting…',
     tryingAgain: 'Trying again…',
   },
   theme: {

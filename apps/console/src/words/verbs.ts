@@ -10,6 +10,8 @@ export const verbWords = {
   restart: {
     title: (name: string) => `Restart “${name}”?`,
     text: 'All programs in it end, and it starts again. Its data is kept.',
+    ongoing: 'Restarting…',
+    startFailed: (reason: string) => `The container was stopped, but could not be started again. ${reason}`,
   },
   /** `3 of 4 containers stopped.` */
   summary: ({ count, total, done }: { count: number; total: number; done: string }) => {
