@@ -21,6 +21,7 @@ export const MODULES = {
   auth: [...FOUNDATION, 'signals', 'tiers'],
   idempotency: [...FOUNDATION, 'auth', 'secrets'],
   accounts: [...FOUNDATION, 'http', 'audit', 'auth', 'containers', 'idempotency', 'tiers'],
+  oidc: [...FOUNDATION, 'http', 'audit', 'auth', 'tiers'],
   images: [...FOUNDATION, 'auth', 'engine'],
   'rate-limits': [...FOUNDATION, 'http', 'signals', 'auth'],
   events: [...FOUNDATION, 'http', 'signals', 'auth', 'rate-limits'],

@@ -93,6 +93,7 @@ describe('the OpenAPI document', () => {
       /^\[\{"bearer":\["\w+"(,"\w+")*\]\}\]$/.test(JSON.stringify(security)),
     );
     expect(open.map(([route]) => route).sort()).toEqual([
+      'GET /api/auth/methods',
       'GET /api/containers/{id}/files/linked',
       'GET /health/live',
       'GET /health/ready',

@@ -91,6 +91,11 @@ export class Account {
     return this.http.json('POST', '/api/auth/codes', { json: body, signal });
   }
 
+  /** The ways to sign in that the server has. Needs no token. */
+  signInMethods({ signal }: CallOptions = {}): Promise<api.SignInMethodsView> {
+    return this.http.json('GET', '/api/auth/methods', { signal });
+  }
+
   /** Signs in with a code. Needs no token; the answer has one. */
   signIn(code: string, { signal }: CallOptions = {}): Promise<api.SignInView> {
     return this.http.json('POST', '/api/auth/sign-in', { json: { code }, signal });

@@ -32,6 +32,7 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
   ['DELETE /api/tokens/{id}', (berth) => berth.tokens.revoke('ID')],
   ['POST /api/auth/guest {"username":"ada"}', (berth) => berth.account.loginAsGuest('ada')],
   ['POST /api/auth/codes {"expires_in":60}', (berth) => berth.account.createSignInCode({ expires_in: 60 })],
+  ['GET /api/auth/methods', (berth) => berth.account.signInMethods()],
   ['POST /api/auth/sign-in {"code":"c"}', (berth) => berth.account.signIn('c')],
   ['GET /api/me', (berth) => berth.account.me()],
   ['GET /api/ssh', (berth) => berth.ssh.server()],

@@ -21,7 +21,7 @@ import {
 import { type Container, containers, fault, listed, me, usage } from '../data/live';
 import { useUsageStream } from '../data/live-usage';
 import { selectedShown, selectShown } from '../data/selection';
-import { containersWords } from '../words/containers';
+import { containersWords, firstCommands, firstRequest } from '../words/containers';
 import { inWords } from '../words/errors';
 import { Link } from '../router';
 import { Code } from '../ui/copy';
@@ -269,20 +269,6 @@ function MoreRows({ left, onMore }: { readonly left: number; readonly onMore: ()
   );
 }
 
-/** One command for the shell: without `&&` the question for a token would read the next line. */
-function cliCommands(): string {
-  const commands = [`npx berth login ${location.origin}`, 'npx berth create --name dev'];
-  return [...commands, ...(maySeeInside.value ? ['npx berth sh dev'] : [])].join(' &&\n');
-}
-
-const apiRequest = (): string =>
-  [
-    `curl ${location.origin}/api/containers`,
-    '-H "Authorization: Bearer $BERTH_TOKEN"',
-    "-H 'Content-Type: application/json'",
-    `-d '{"name": "dev", "image": "sandbox"}'`,
-  ].join(' \\\n  ');
-
 function NoContainers({ canWrite }: { readonly canWrite: boolean }): JSX.Element {
   const { none } = containersWords;
   return (
@@ -311,14 +297,17 @@ function FirstWays(): JSX.Element {
         <p>
           {none.cli.hint} <Link href="/tokens">{none.tokens}</Link>
         </p>
-        <Code text={cliCommands()} what={none.cli.copied} />
+        <Code
+          text={firstCommands({ server: location.origin, seesInside: maySeeInside.value })}
+          what={none.cli.copied}
+        />
       </section>
       <section>
         <h3>{none.api.title}</h3>
         <p>
           {none.api.hint()} <Link href="/tokens">{none.tokens}</Link>
         </p>
-        <Code text={apiRequest()} what={none.api.copied} />
+        <Code text={firstRequest(location.origin)} what={none.api.copied} />
       </section>
     </div>
   );

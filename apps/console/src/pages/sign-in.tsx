@@ -51,18 +51,14 @@ export function noteFault(code: string | null): void {
   linkFault.value = new BerthError({ status: 403, code: code as BerthError['code'], message: code });
 }
 
-/** The ways to sign in that the server has. */
-interface Methods {
-  readonly openid: string | null;
-  readonly guest: boolean;
-}
+type Methods = Awaited<ReturnType<ReturnType<typeof asking>['account']['signInMethods']>>;
 
 /** null until the server has answered: nothing on the page moves then. */
 const methods = signal<Methods | null>(null);
 
 async function askMethods(): Promise<void> {
   try {
-    methods.value = await askServer<Methods>('/api/auth/methods');
+    methods.value = await asking().account.signInMethods();
   } catch {
     methods.value = { openid: null, guest: true };
   }

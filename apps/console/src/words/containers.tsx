@@ -59,3 +59,23 @@ export const containersWords = {
     clear: 'Clear filter',
   },
 };
+
+/** One command for the shell: without `&&` the question for a token would read the next line. */
+export function firstCommands({
+  server,
+  seesInside,
+}: {
+  readonly server: string;
+  readonly seesInside: boolean;
+}): string {
+  const commands = [`npx berth login ${server}`, 'npx berth create --name dev'];
+  return [...commands, ...(seesInside ? ['npx berth sh dev'] : [])].join(' &&\n');
+}
+
+export const firstRequest = (server: string): string =>
+  [
+    `curl ${server}/api/containers`,
+    '-H "Authorization: Bearer $BERTH_TOKEN"',
+    "-H 'Content-Type: application/json'",
+    `-d '{"name": "dev", "image": "sandbox"}'`,
+  ].join(' \\\n  ');
